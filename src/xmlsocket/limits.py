@@ -1,0 +1,220 @@
+"""Every limit and timeout of the package, once: name, unit, default and the reason for it.
+
+Signatures, command-line options, the configuration file and the reference page all follow from the
+classes here. ``None`` always means "no limit"; ``0`` is a number like any other. ``*_timeout`` are
+seconds, ``max_*`` are hard, ``*_high_water`` pause and never fail.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import typing
+from typing import Any, TypedDict, TypeVar, cast
+
+from .errors import ConfigurationError
+
+_T = TypeVar("_T")
+
+
+def limit(default: _T, *, unit: str, why: str) -> _T:
+    """Declare a field of a limits class: its default, its unit and the reason for the default."""
+    return cast("_T", dataclasses.field(default=default, metadata={"unit": unit, "why": why}))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LimitDescription:
+    """What the documentation, ``--help`` and error messages say of one limit."""
+
+    name: str
+    unit: str
+    default: float | None
+    why: str
+    optional: bool
+    integral: bool
+
+
+class LimitSet:
+    """What all limits classes share: they describe themselves and refuse values that cannot work."""
+
+    __slots__ = ()
+
+    @classmethod
+    def describe(cls) -> list[LimitDescription]:
+        """List the limits in the order of their declaration."""
+        hints = typing.get_type_hints(cls)
+        return [
+            LimitDescription(
+                name=field.name,
+                unit=field.metadata["unit"],
+                default=field.default,
+                why=field.metadata["why"],
+                optional=type(None) in typing.get_args(hints[field.name]),
+                integral=float not in (hints[field.name], *typing.get_args(hints[field.name])),
+            )
+            for field in dataclasses.fields(cast("Any", cls))
+        ]
+
+    def __post_init__(self) -> None:
+        for description in self.describe():
+            _check(description, getattr(self, description.name))
+
+
+_Limits = TypeVar("_Limits", bound=LimitSet)
+
+
+def from_options(cls: type[_Limits], options: typing.Mapping[str, object]) -> _Limits:
+    """Make a limits object from loose options.
+
+    Raises:
+        ConfigurationError: A name is unknown (the nearest right one is named) or a value cannot work.
+    """
+    names = [description.name for description in cls.describe()]
+    for name in options:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigurationError(f"unknown option {name}{hint}")
+    return cls(**options)
+
+
+def _check(limit: LimitDescription, value: object) -> None:
+    if value is None:
+        if limit.optional:
+            return
+        raise ConfigurationError(f"{limit.name} cannot be None: it must be a number of {limit.unit}")
+    if isinstance(value, bool) or not isinstance(value, int if limit.integral else (int, float)):
+        kind = "a whole number" if limit.integral else "a number"
+        raise ConfigurationError(f"{limit.name} must be {kind} of {limit.unit}, not {value!r}")
+    if not (math.isfinite(value) and value >= 0):
+        raise ConfigurationError(f"{limit.name} must be 0 or more {limit.unit}, not {value!r}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Limits(LimitSet):
+    """What bounds a server or a client and each of its connections."""
+
+    max_message_size: int | None = limit(
+        1_048_576,
+        unit="bytes",
+        why="one message, its NUL not counted; movies parse a message at one go, and players get slow far below 1 MiB",
+    )
+    max_connections: int | None = limit(
+        50_000,
+        unit="connections",
+        why="about 150 MiB at 3 KiB each; the descriptor limit of the system usually speaks first",
+    )
+    max_connections_per_address: int | None = limit(
+        None,
+        unit="connections",
+        why="off, because a school, a museum or a reverse proxy puts hundreds of players behind one address",
+    )
+    open_timeout: float | None = limit(
+        20.0,
+        unit="seconds",
+        why="to connect, TLS included; XMLSocket.timeout is 20,000 ms in Adobe's player",
+    )
+    detection_timeout: float = limit(
+        0.5,
+        unit="seconds",
+        why="how long a silent client may still turn out to speak HTTP or to ask for a policy; both speak at once, "
+        "so half a second covers any usual round trip",
+    )
+    first_byte_timeout: float | None = limit(
+        60.0,
+        unit="seconds",
+        why="for a client to send anything; lets nobody hold connections for nothing, and is long for any real client. "
+        "Not applied where the server speaks first, for there a client may only listen",
+    )
+    idle_timeout: float | None = limit(
+        None,
+        unit="seconds",
+        why="off, because XMLSocket has no ping: a kiosk may be silent for days. TCP keepalive finds dead peers",
+    )
+    close_timeout: float = limit(
+        5.0,
+        unit="seconds",
+        why="for handlers to end and buffers to drain when closing; then the connection is aborted",
+    )
+    receive_high_water: int = limit(
+        262_144,
+        unit="bytes",
+        why="received and not yet taken by the handler; at it reading pauses. One read of the event loop is at most that",
+    )
+    send_high_water: int = limit(
+        65_536,
+        unit="bytes",
+        why="waiting to be sent; above it send() waits. asyncio's own default",
+    )
+    send_low_water: int = limit(
+        16_384,
+        unit="bytes",
+        why="waiting to be sent; at or below it a waiting send() goes on. A quarter of send_high_water, as in asyncio",
+    )
+    max_send_backlog: int | None = limit(
+        8_388_608,
+        unit="bytes",
+        why="waiting for a peer that does not read; beyond it the peer is dropped. Eight of the longest messages",
+    )
+    accept_backlog: int = limit(
+        4096,
+        unit="connections",
+        why="waiting to be accepted; asyncio's 100 overflows when a game restarts and costs a second each",
+    )
+    accept_retry_interval: float = limit(
+        0.1,
+        unit="seconds",
+        why="pause of accepting when the system has no descriptor left; short, as one is freed by any close",
+    )
+    backoff_initial: float = limit(
+        0.5,
+        unit="seconds",
+        why="longest first pause of a reconnecting client; the real one is drawn at random below it",
+    )
+    backoff_max: float = limit(
+        30.0,
+        unit="seconds",
+        why="longest pause between attempts of a reconnecting client; a server that is back is found within it",
+    )
+    backoff_factor: float = limit(
+        2.0,
+        unit="times",
+        why="growth of the pause from one failed attempt to the next",
+    )
+
+    def __post_init__(self) -> None:
+        # Not super(): slots=True makes a second class, and the zero-argument form would look at the first.
+        LimitSet.__post_init__(self)
+        if self.send_low_water > self.send_high_water:
+            raise ConfigurationError(
+                f"send_low_water ({self.send_low_water}) must not exceed send_high_water ({self.send_high_water})"
+            )
+        if self.max_message_size is not None and self.max_send_backlog is not None:
+            if self.max_send_backlog <= self.max_message_size:
+                raise ConfigurationError(
+                    f"max_send_backlog ({self.max_send_backlog} bytes) must exceed max_message_size "
+                    f"({self.max_message_size} bytes), or one long message would drop its receiver"
+                )
+
+
+class LimitOptions(TypedDict, total=False):
+    """The fields of :class:`Limits` as keyword arguments. A test keeps the two alike."""
+
+    max_message_size: int | None
+    max_connections: int | None
+    max_connections_per_address: int | None
+    open_timeout: float | None
+    detection_timeout: float
+    first_byte_timeout: float | None
+    idle_timeout: float | None
+    close_timeout: float
+    receive_high_water: int
+    send_high_water: int
+    send_low_water: int
+    max_send_backlog: int | None
+    accept_backlog: int
+    accept_retry_interval: float
+    backoff_initial: float
+    backoff_max: float
+    backoff_factor: float
