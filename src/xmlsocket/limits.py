@@ -20,7 +20,8 @@ _T = TypeVar("_T")
 
 def limit(default: _T, *, unit: str, why: str) -> _T:
     """Declare a field of a limits class: its default, its unit and the reason for the default."""
-    return cast("_T", dataclasses.field(default=default, metadata={"unit": unit, "why": why}))
+    field: _T = dataclasses.field(default=default, metadata={"unit": unit, "why": why})
+    return field
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class LimitSet:
             LimitDescription(
                 name=field.name,
                 unit=field.metadata["unit"],
-                default=field.default,
+                default=cast("float | None", field.default),
                 why=field.metadata["why"],
                 optional=type(None) in typing.get_args(hints[field.name]),
                 integral=float not in (hints[field.name], *typing.get_args(hints[field.name])),
@@ -140,7 +141,7 @@ class Limits(LimitSet):
     receive_high_water: int = limit(
         262_144,
         unit="bytes",
-        why="received and not yet taken by the handler; at it reading pauses. One read of the event loop is at most that",
+        why="received and not yet taken by the handler; at it reading pauses. One read is at most that",
     )
     send_high_water: int = limit(
         65_536,
