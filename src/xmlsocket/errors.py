@@ -235,14 +235,18 @@ class PolicyError(XMLSocketError, ValueError):
     Attributes:
         detail: What is wrong.
         line: Line of the fault, from 1, or ``None`` where there is no position.
-        column: Column of the fault, from 1, or ``None``.
+        column: Column of the fault in characters, from 1, or ``None``.
+        rule: The linter's rule that it breaks, such as ``"SP001"``, or ``None``.
     """
 
-    def __init__(self, detail: str, line: int | None = None, column: int | None = None) -> None:
-        super().__init__(detail, line, column)
+    def __init__(
+        self, detail: str, line: int | None = None, column: int | None = None, rule: str | None = None
+    ) -> None:
+        super().__init__(detail, line, column, rule)
         self.detail = detail
         self.line = line
         self.column = column
+        self.rule = rule
 
     def __str__(self) -> str:
         if self.line is None:

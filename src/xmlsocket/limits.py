@@ -219,3 +219,50 @@ class LimitOptions(TypedDict, total=False):
     backoff_initial: float
     backoff_max: float
     backoff_factor: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyLimits(LimitSet):
+    """What bounds asking for a socket policy file, and serving one."""
+
+    max_policy_size: int | None = limit(
+        20_480,
+        unit="bytes",
+        why="a policy file, its NUL not counted; Adobe documents no limit, its sample servers refuse above 10,000",
+    )
+    policy_timeout: float | None = limit(
+        3.0,
+        unit="seconds",
+        why="for port 843 and the destination port to answer, connecting included; the player waits 3 seconds",
+    )
+    explicit_timeout: float | None = limit(
+        None,
+        unit="seconds",
+        why="for a location named with loadPolicyFile to answer; the player has no limit there",
+    )
+    negative_ttl: float | None = limit(
+        None,
+        unit="seconds",
+        why="how long a location that gave no policy file is not asked again; off means for the whole session, "
+        "and 0 asks on each connect",
+    )
+    max_cached_policies: int | None = limit(
+        1000,
+        unit="locations",
+        why="policy files kept for a session, 20 KiB each at most; the oldest is forgotten first",
+    )
+    request_timeout: float = limit(
+        5.0,
+        unit="seconds",
+        why="from accepting to the end of the request; servers in the field wait 1.5 to 15 seconds",
+    )
+    max_request_size: int = limit(
+        64,
+        unit="bytes",
+        why="read while waiting for the end of the request, which is 23 bytes long",
+    )
+    drain_timeout: float = limit(
+        2.0,
+        unit="seconds",
+        why="for the asker to close after the answer; closing first may reset the connection and lose the answer",
+    )
