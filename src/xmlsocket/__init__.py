@@ -1,0 +1,60 @@
+"""Adobe's XMLSocket, done right: text messages, each ended by one zero byte, over a connection that stays open."""
+
+from __future__ import annotations
+
+from .errors import (
+    BrokerError,
+    BrokerUnavailableError,
+    CloseReason,
+    ConcurrencyError,
+    ConfigurationError,
+    ConnectionClosedError,
+    EmbeddedNulError,
+    FrameError,
+    InvalidTextError,
+    ListenError,
+    MessageError,
+    MessageTooLargeError,
+    OpenError,
+    OpenTimeoutError,
+    OversizedMessageError,
+    PolicyError,
+    RemoteProtocolError,
+    RoomError,
+    RoomLimitError,
+    UnencodableMessageError,
+    XMLSocketError,
+)
+from .limits import Limits
+from .net import Connection, Handler, Server, Traffic, connect, serve
+
+__all__ = [
+    "BrokerError",
+    "BrokerUnavailableError",
+    "CloseReason",
+    "ConcurrencyError",
+    "ConfigurationError",
+    "Connection",
+    "ConnectionClosedError",
+    "EmbeddedNulError",
+    "FrameError",
+    "Handler",
+    "InvalidTextError",
+    "Limits",
+    "ListenError",
+    "MessageError",
+    "MessageTooLargeError",
+    "OpenError",
+    "OpenTimeoutError",
+    "OversizedMessageError",
+    "PolicyError",
+    "RemoteProtocolError",
+    "RoomError",
+    "RoomLimitError",
+    "Server",
+    "Traffic",
+    "UnencodableMessageError",
+    "XMLSocketError",
+    "connect",
+    "serve",
+]

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     # checkers only.
     from typing_extensions import TypeVar
 
-    MessageT = TypeVar("MessageT", str, bytes, default=str)
+    MessageT = TypeVar("MessageT", bound="str | bytes", default=str)
 else:
     from typing import TypeVar
 
-    MessageT = TypeVar("MessageT", str, bytes)
+    MessageT = TypeVar("MessageT")
 
 # Pieces below this are gathered in one bytearray: a message that trickles in must not cost an object for each byte.
 _SMALL_PIECE = 4096

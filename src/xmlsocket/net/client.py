@@ -1,0 +1,187 @@
+"""``connect``: open a connection, or keep one open."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import ssl as tls
+from collections.abc import AsyncIterator, Generator
+from types import TracebackType
+from typing import Any, Generic, Unpack, overload
+
+from ..errors import ConfigurationError, OpenError, OpenTimeoutError
+from ..limits import LimitOptions, Limits, from_options
+from ..wire import ErrorRule, MessageT, text_codec
+from .connection import Connection
+from .endpoint import Endpoint
+from .handler import Handler, Mailbox, make_handler
+
+logger = logging.getLogger("xmlsocket.client")
+
+
+class connect(Generic[MessageT]):  # noqa: N801  # used like a function, as in: async with connect(...) as connection
+    """Open a connection to a server.
+
+    Use it as ``async with connect(...) as connection`` or ``connection = await connect(...)``. Or let it reconnect::
+
+        async for connection in connect("localhost", 8080, reconnect=True):
+            async for message in connection:
+                ...
+
+    Each round of that loop has a new connection; when one is over, however it ended, the next is opened, after
+    growing pauses as long as that fails (drawn at random, so that thousands of clients do not come back in step). Leave
+    the loop with ``break`` or ``return``.
+
+    Args:
+        host: Name or address of the server. With several addresses each is tried.
+        port: TCP port.
+        path: Connect to a Unix socket instead.
+        ssl: ``True`` for TLS with the system's certificates, or a context.
+        server_hostname: Name that the certificate must have, where it differs from ``host``.
+        handler: A :class:`Handler` that gets the messages; without it ``receive()`` and iteration do.
+        reconnect: Keep trying. ``async for`` needs it; with ``async with`` and ``await`` the first connection is tried
+            until it succeeds.
+        encoding: Encoding of the text; ``None`` hands on ``bytes``.
+        errors: What to do with text that does not fit: ``"strict"`` closes the connection, ``"replace"``, ``"flash"``.
+        **limits: Any field of :class:`xmlsocket.Limits`.
+
+    Raises:
+        ConfigurationError: An argument cannot work.
+        OpenError: Unknown host, refused, unreachable, wrong certificate.
+        OpenTimeoutError: Not open within ``open_timeout``.
+    """
+
+    @overload
+    def __init__(
+        self: connect[str],
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        ssl: tls.SSLContext | bool | None = None,
+        server_hostname: str | None = None,
+        handler: Handler[str] | None = None,
+        reconnect: bool = False,
+        encoding: str = "utf-8",
+        errors: ErrorRule = "strict",
+        **limits: Unpack[LimitOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: connect[bytes],
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        ssl: tls.SSLContext | bool | None = None,
+        server_hostname: str | None = None,
+        handler: Handler[bytes] | None = None,
+        reconnect: bool = False,
+        encoding: None,
+        errors: ErrorRule = "strict",
+        **limits: Unpack[LimitOptions],
+    ) -> None: ...
+
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        ssl: tls.SSLContext | bool | None = None,
+        server_hostname: str | None = None,
+        handler: Handler[Any] | None = None,
+        reconnect: bool = False,
+        encoding: str | None = "utf-8",
+        errors: ErrorRule = "strict",
+        **limits: Unpack[LimitOptions],
+    ) -> None:
+        if (path is None) == (host is None or port is None):
+            raise ConfigurationError("say where to connect: a host and a port, or a path")
+        self._where = os.fspath(path) if path is not None else f"{host}:{port}"
+        self._target: dict[str, Any] = {"path": os.fspath(path)} if path is not None else {"host": host, "port": port}
+        if ssl:
+            self._target |= {"ssl": ssl, "server_hostname": server_hostname}
+            if path is not None and server_hostname is None:
+                raise ConfigurationError("TLS over a Unix socket needs server_hostname, the name in the certificate")
+        self._limits = from_options(Limits, limits)
+        self._codec = None if encoding is None else text_codec(encoding, errors)
+        self._handler: Handler[Any] = Mailbox() if handler is None else make_handler(handler)
+        self._reconnect = reconnect
+
+    async def _open(self) -> Connection[MessageT]:
+        endpoint = Endpoint[MessageT](self._handler, self._limits, self._codec, logger)
+        loop = endpoint.loop
+        create = loop.create_unix_connection if "path" in self._target else loop.create_connection
+        try:
+            async with asyncio.timeout(self._limits.open_timeout):
+                _, connection = await create(lambda: Connection[MessageT](endpoint, self._handler), **self._target)
+        except TimeoutError as error:
+            if isinstance(error, OSError) and error.errno is not None:  # the system's own, ETIMEDOUT
+                raise OpenError(f"cannot connect to {self._where}: {error.strerror}") from error
+            raise OpenTimeoutError(
+                f"no connection to {self._where} within open_timeout ({self._limits.open_timeout} s)"
+            ) from error
+        except OSError as error:  # the errors of TLS and of name resolution are among them
+            raise OpenError(_explain(error, self._where)) from error
+        opened: Connection[MessageT] = connection
+        return opened
+
+    async def _open_at_last(self) -> Connection[MessageT]:
+        pause = self._limits.backoff_initial
+        while True:
+            try:
+                return await self._open()
+            except OpenError as error:
+                if not self._reconnect or isinstance(error.__cause__, tls.SSLCertVerificationError):
+                    raise
+                # Anything from 0 up ("full jitter"): after a restart all clients begin at the same moment.
+                delay = random.uniform(0, pause)
+                logger.info("%s; trying again in %.1f s", error, delay)
+                await asyncio.sleep(delay)
+                pause = min(pause * self._limits.backoff_factor, self._limits.backoff_max)
+
+    def __await__(self) -> Generator[Any, None, Connection[MessageT]]:
+        return self._open_at_last().__await__()
+
+    async def __aenter__(self) -> Connection[MessageT]:
+        self._connection = await self._open_at_last()
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._connection.close()
+
+    async def __aiter__(self) -> AsyncIterator[Connection[MessageT]]:
+        if not self._reconnect:
+            raise ConfigurationError("iterating over connect() reconnects for ever: say so with reconnect=True")
+        pause = self._limits.backoff_initial
+        while True:
+            connection = await self._open_at_last()
+            opened = connection._endpoint.loop.time()
+            try:
+                yield connection
+            finally:
+                await connection.close()
+            # A server that accepts and closes at once must not be hammered either.
+            if connection._endpoint.loop.time() - opened < pause:
+                await asyncio.sleep(random.uniform(0, pause))
+                pause = min(pause * self._limits.backoff_factor, self._limits.backoff_max)
+            else:
+                pause = self._limits.backoff_initial
+
+
+def _explain(error: OSError, where: str) -> str:
+    if isinstance(error, tls.SSLCertVerificationError):
+        return f"the certificate of {where} is not to be trusted: {error.verify_message}"
+    if isinstance(error, tls.SSLError):
+        return f"no TLS with {where}: {error.reason or error}; does the server speak TLS on that port?"
+    if isinstance(error, ConnectionRefusedError):
+        return f"{where} refused the connection: nothing listens there"
+    if error.__class__.__name__ == "gaierror":
+        return f"the host of {where} is unknown: {error.strerror}"
+    return f"cannot connect to {where}: {error.strerror or error}"
