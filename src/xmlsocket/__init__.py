@@ -25,8 +25,9 @@ from .errors import (
     UnencodableMessageError,
     XMLSocketError,
 )
-from .limits import Limits
+from .limits import Limits, RoomLimits
 from .net import Connection, Handler, Server, Traffic, connect, serve
+from .rooms import KeptMessage, Room, Rooms
 
 __all__ = [
     "BrokerError",
@@ -40,6 +41,7 @@ __all__ = [
     "FrameError",
     "Handler",
     "InvalidTextError",
+    "KeptMessage",
     "Limits",
     "ListenError",
     "MessageError",
@@ -49,8 +51,11 @@ __all__ = [
     "OversizedMessageError",
     "PolicyError",
     "RemoteProtocolError",
+    "Room",
     "RoomError",
     "RoomLimitError",
+    "RoomLimits",
+    "Rooms",
     "Server",
     "Traffic",
     "UnencodableMessageError",

@@ -266,3 +266,34 @@ class PolicyLimits(LimitSet):
         unit="seconds",
         why="for the asker to close after the answer; closing first may reset the connection and lose the answer",
     )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RoomLimits(LimitSet):
+    """What bounds rooms, their members and their history."""
+
+    max_rooms: int | None = limit(
+        10_000,
+        unit="rooms",
+        why="with members on one node; a room costs about 1 KiB, so this is for the reader of the list",
+    )
+    max_members_per_room: int | None = limit(
+        None,
+        unit="members",
+        why="off, as max_connections bounds it; a broadcast costs the same whether one room holds all or many do",
+    )
+    max_rooms_per_member: int | None = limit(
+        100,
+        unit="rooms",
+        why="so that one client cannot make all the rooms there may be",
+    )
+    history_size: int = limit(
+        500,
+        unit="messages",
+        why="held in memory for each room; as many as one history request may ask for",
+    )
+    max_history_bytes: int = limit(
+        67_108_864,
+        unit="bytes",
+        why="text held in memory for all rooms together; beyond it the room spoken in least recently forgets",
+    )

@@ -1,0 +1,14 @@
+"""Who hears what: rooms, their members, and the brokers that join nodes and keep messages.
+
+Knows: members with an id that take messages without waiting, orders, numbers, history.
+Does not know: connections, XML, names of people, or what a message means.
+May import: errors, limits, wire. Start reading at ``rooms.py``, then ``broker.py``.
+"""
+
+from __future__ import annotations
+
+from .broker import Broker, KeptMessage, Receiver
+from .memory import MemoryBroker
+from .rooms import Member, Membership, Room, Rooms
+
+__all__ = ["Broker", "KeptMessage", "Member", "Membership", "MemoryBroker", "Receiver", "Room", "Rooms"]
