@@ -1,0 +1,45 @@
+"""The applications by name."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Final
+
+from ..errors import ConfigurationError
+from ..limits import RoomLimits
+from .app import App
+from .echo import Echo
+from .relay import Relay
+
+APPS: Final[tuple[App, ...]] = (
+    App(
+        name="relay",
+        summary="send each message to everybody connected, its sender included",
+        make=Relay,
+        # Verbatim whatever the encoding; and a member that says nothing is a member all the same.
+        options={"encoding": None, "speaks_first": True},
+        limits={"room_limits": RoomLimits},
+        has_rooms=True,
+    ),
+    App(
+        name="echo",
+        summary="send each message back to its sender",
+        make=Echo,
+        options={"encoding": None},
+    ),
+)
+
+
+def find(name: str) -> App:
+    """Find an application by its name.
+
+    Raises:
+        ConfigurationError: There is none of that name; the nearest one is named.
+    """
+    for app in APPS:
+        if app.name == name:
+            return app
+    names = [app.name for app in APPS]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+    raise ConfigurationError(f"there is no application called {name!r}; {hint}")
