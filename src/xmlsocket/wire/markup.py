@@ -45,11 +45,13 @@ def to_text(element: Markup) -> str:
 
 
 def _lxml_to_text(element: object) -> str:
-    if type(element).__module__.startswith("lxml."):
+    # The classes of elements can be replaced by one's own, so look at their bases too.
+    if any(base.__module__.startswith("lxml.") for base in type(element).__mro__):
         from lxml import etree  # not at the top: who passes an element of lxml has it, nobody else needs it
 
-        root = element.getroot() if hasattr(element, "getroot") else element
-        return etree.tostring(cast("Any", root), encoding="unicode", with_tail=False)
+        root = element.getroot() if isinstance(element, etree._ElementTree) else element
+        if root is not None:
+            return etree.tostring(cast("Any", root), encoding="unicode", with_tail=False)
     raise TypeError(
         f"a message is str, bytes or an XML element (ElementTree, lxml, minidom), not {type(element).__name__}; "
         "for other values say how they become text, for example str(value)"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import functools
+import re
 from typing import Final, Literal, TypeAlias
 
 from ..errors import ConfigurationError, InvalidTextError, UnencodableMessageError
@@ -131,23 +132,23 @@ def decode_like_flash(data: bytes) -> str:
     Unicode, the lead byte alone becomes the character with its number and decoding goes on at the next byte. Surrogates
     are taken as they are and a pair joins into one character. One byte order mark at the start is dropped.
     """
-    units: list[str] = []
-    position, size = 0, len(data)
-    while position < size:
-        lead = data[position]
-        code, used = lead, 1
-        if lead >= 0xC0:
-            extra, least = (1, 0x80) if lead < 0xE0 else (2, 0x800) if lead < 0xF0 else (3, 0x10000)
-            tail = data[position + 1 : position + 1 + extra]
-            if len(tail) == extra and all(0x80 <= byte <= 0xBF for byte in tail):
-                value = lead & (0x3F >> extra)
-                for byte in tail:
-                    value = value << 6 | byte & 0x3F
-                if least <= value <= 0x10FFFF:
-                    code, used = value, 1 + extra
-        units.append(chr(code))
-        position += used
-    return _join_surrogates("".join(units)).removeprefix(_BOM)
+    return _join_surrogates(_SEQUENCES.sub(_decode_sequences, data.decode("latin-1"))).removeprefix(_BOM)
+
+
+# Runs of what the player's rule takes as characters, so that hostile text costs little more than any other. What is
+# left over are single bytes: a lead byte that is refused is followed by continuation bytes, which never lead. ASCII is
+# taken along behind a sequence, for the runs to be long.
+_SEQUENCES: Final = re.compile(
+    "(?:[\xc2-\xdf][\x80-\xbf]"
+    "|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xef][\x80-\xbf]{2}"
+    "|[\xf0\xf8][\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3\xf9-\xfb][\x80-\xbf]{3}|[\xf4\xfc][\x80-\x8f][\x80-\xbf]{2}"
+    "|(?<=[\x80-\xbf])[\0-\x7f]++)++"
+)
+_LOW_THREE_BITS: Final = bytes(byte - 8 if 0xF8 <= byte <= 0xFC else byte for byte in range(256))
+
+
+def _decode_sequences(match: re.Match[str]) -> str:
+    return match[0].encode("latin-1").translate(_LOW_THREE_BITS).decode("utf-8", "surrogatepass")
 
 
 def _join_surrogates(text: str) -> str:
