@@ -56,6 +56,7 @@ $(VENV)/.test $(VENV)/.check $(VENV)/.docs $(VENV)/.bench: $(VENV)/.%: requireme
 	@touch $@
 
 install: $(VENV)/.package
+	@echo "$(BIN)/xmlsocket is installed"
 
 serve: $(VENV)/.package
 	@exec $(BIN)/xmlsocket serve $(ARGS)
