@@ -43,12 +43,19 @@ class Terminator(enum.Enum):
 
 
 class Transport(enum.Enum):
-    """How the policy of a vector is served."""
+    """How the policy of a vector is served: as a socket policy file, under either name, or by another protocol."""
 
     XMLSOCKET = "xmlsocket"
+    SOCKET = "socket"
     HTTP = "http"
     HTTPS = "https"
     FTP = "ftp"
+    TLS = "tls"
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether a policy request on the port is answered."""
+        return self in (Transport.XMLSOCKET, Transport.SOCKET)
 
 
 class Runtime(enum.Enum):
@@ -188,9 +195,9 @@ def _read_requester(fields: Mapping[str, object]) -> Requester:
 def _read_explicit(fields: Mapping[str, object], host: str) -> list[Location]:
     target = parse_host(host)
     locations = []
-    is_socket = _choose(Transport, fields, "policy_transport", Transport.XMLSOCKET) is Transport.XMLSOCKET
+    transport = _choose(Transport, fields, "policy_transport", Transport.XMLSOCKET)
     port = _number(fields, "policy_port", MASTER_PORT)
-    if is_socket and port not in (MASTER_PORT, fields["port"]):
+    if transport.is_socket and port not in (MASTER_PORT, fields["port"]):
         locations.append(Location(_policy_host(fields, target), port))
     named = fields.get("load_policy_file")
     for location in named if isinstance(named, list) else ():
@@ -213,9 +220,9 @@ def _read_answers(fields: Mapping[str, object], host: str) -> dict[Location, Kno
     answers: dict[Location, KnownAnswer] = {}
     if fields.get("policy") is not None:
         transport = _choose(Transport, fields, "policy_transport", Transport.XMLSOCKET)
-        path = "" if transport is Transport.XMLSOCKET else HTTP_PATH
+        place = ("xmlsocket", "") if transport.is_socket else (transport.value, HTTP_PATH)
         port = _number(fields, "policy_port", MASTER_PORT)
-        answers[Location(_policy_host(fields, target), port, transport.value, path)] = _read_main_answer(fields)
+        answers[Location(_policy_host(fields, target), port, *place)] = _read_main_answer(fields)
     others = fields.get("others")
     for other in others if isinstance(others, list) else ():
         if not isinstance(other, dict):
