@@ -213,6 +213,8 @@ class FrameDecoder:
             start += 4
         opcode = first & 0x0F
         if opcode >= CLOSE:
+            if size > MAX_CONTROL_SIZE:
+                raise FrameError(PROTOCOL_ERROR, f"a control frame has {size} bytes, more than {MAX_CONTROL_SIZE}")
             if start + size > end:
                 return at
             payload = data[start : start + size]
@@ -250,8 +252,6 @@ class FrameDecoder:
         if opcode >= CLOSE:
             if not first & FINAL:
                 raise FrameError(PROTOCOL_ERROR, "a control frame is fragmented")
-            if second & 0x7F > MAX_CONTROL_SIZE:
-                raise FrameError(PROTOCOL_ERROR, f"a control frame is longer than {MAX_CONTROL_SIZE} bytes")
         elif opcode == CONTINUATION and not self._kind:
             raise FrameError(PROTOCOL_ERROR, "a frame continues a message that nothing began")
         elif opcode != CONTINUATION and self._kind:
@@ -388,10 +388,11 @@ def _parse_close(payload: bytes) -> Close:
         return Close(NO_STATUS, "")
     if len(payload) == 1:
         raise FrameError(PROTOCOL_ERROR, "a close frame has a payload of one byte, which is no close code")
+    try:
+        reason = payload[2:].decode("utf-8")
+    except UnicodeDecodeError:
+        raise FrameError(INVALID_DATA, "the reason of a close frame is not valid UTF-8") from None
     code = int.from_bytes(payload[:2], "big")
     if not is_close_code(code):
         raise FrameError(PROTOCOL_ERROR, f"a close frame has the code {code}, which must not be sent")
-    try:
-        return Close(code, payload[2:].decode("utf-8"))
-    except UnicodeDecodeError:
-        raise FrameError(INVALID_DATA, "the reason of a close frame is not valid UTF-8") from None
+    return Close(code, reason)
