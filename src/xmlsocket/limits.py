@@ -297,3 +297,14 @@ class RoomLimits(LimitSet):
         unit="bytes",
         why="text held in memory for all rooms together; beyond it the room spoken in least recently forgets",
     )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FlashLimits(LimitSet):
+    """What bounds the twin of Adobe's classes."""
+
+    max_xml_depth: int = limit(
+        512,
+        unit="elements",
+        why="elements inside each other in a flash.XML value; real ones are a dozen deep, and every level costs memory",
+    )
