@@ -11,7 +11,8 @@
     ├── RemoteProtocolError
     │   ├── MessageTooLargeError
     │   ├── InvalidTextError
-    │   └── FrameError
+    │   ├── FrameError
+    │   └── ProxyHeaderError
     ├── OpenError (ConnectionError)
     │   └── OpenTimeoutError (TimeoutError)
     ├── ListenError (OSError)
@@ -156,6 +157,21 @@ class FrameError(RemoteProtocolError):
 
     def __str__(self) -> str:
         return f"{self.detail} (WebSocket close code {self.close_code})"
+
+
+class ProxyHeaderError(RemoteProtocolError):
+    """A proxy that is to begin with a PROXY protocol header did not.
+
+    Attributes:
+        detail: What was wrong.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.detail}; does the proxy send the PROXY protocol, and only once?"
 
 
 class OpenError(XMLSocketError, ConnectionError):

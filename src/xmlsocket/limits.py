@@ -158,6 +158,11 @@ class Limits(LimitSet):
         unit="bytes",
         why="waiting for a peer that does not read; beyond it the peer is dropped. Eight of the longest messages",
     )
+    max_handshake_size: int = limit(
+        16_384,
+        unit="bytes",
+        why="the head of an HTTP request: a browser's are below 1 KiB, and cookies of the same host may add a few more",
+    )
     accept_backlog: int = limit(
         4096,
         unit="connections",
@@ -214,6 +219,7 @@ class LimitOptions(TypedDict, total=False):
     send_high_water: int
     send_low_water: int
     max_send_backlog: int | None
+    max_handshake_size: int
     accept_backlog: int
     accept_retry_interval: float
     backoff_initial: float
