@@ -179,6 +179,10 @@ class CountingBytes(bytes):
         CountingBytes.looks += 1
         return super().rfind(*args)
 
+    def split(self, *args):
+        CountingBytes.looks += 1
+        return super().split(*args)
+
 
 def test_each_piece_is_searched_once_however_long_the_message_already_is():
     target = decoder(limit=None)

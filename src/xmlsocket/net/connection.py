@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Generic, Self, cast
 
 from ..errors import (
@@ -18,6 +19,7 @@ from ..errors import (
     ConnectionClosedError,
     InvalidTextError,
     MessageTooLargeError,
+    OversizedMessageError,
 )
 from ..wire import Batch, Encoder, Markup, MessageT
 from .endpoint import Endpoint, Traffic, next_id
@@ -47,6 +49,7 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
         "_is_ended",
         "_is_flushing_later",
         "_is_held",
+        "_is_mixed",
         "_is_open",
         "_is_reading_paused",
         "_is_send_paused",
@@ -75,7 +78,8 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
         self._is_reading_paused = False
         self._is_send_paused = False
         self._is_flushing_later = False
-        self._has_batch = False
+        self._has_batch = False  # a room may still add to what is in the outbox
+        self._is_mixed = False  # not only messages but batches are in the outbox
         self._outbox: list[str | bytes | Batch] = []
         self._outbox_size = 0
         self._inbox: deque[MessageT] | None = None
@@ -187,18 +191,44 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
         if not self._is_open:
             raise ConnectionClosedError(self._reason or CloseReason.CLOSED)
         endpoint = self._endpoint
-        if type(message) is str and message.isascii() and "\0" not in message and len(message) <= endpoint.max_plain:
-            checked: str | bytes = message
+        if (type(message) is str and message.isascii() and "\0" not in message) or (
+            type(message) is bytes and 0 not in message
+        ):
+            if len(message) > endpoint.max_size:
+                raise OversizedMessageError(len(message), endpoint.max_size)
         else:
-            checked = endpoint.encoder.check(message)
+            message = endpoint.encoder.check(message)
         if self._has_batch:
             self._seal_batches()
-        self._outbox.append(checked)
-        self._outbox_size += len(checked) + 1
+        self._outbox.append(message)
+        self._outbox_size += len(message) + 1
         if not self._is_flushing_later:
             self._is_flushing_later = True
             endpoint.schedule_flush(self)
-        elif self._outbox_size > endpoint.limits.send_high_water:
+        elif self._outbox_size > endpoint.send_high_water:
+            self._flush()
+
+    def send_many(self, messages: Sequence[str | bytes | Markup]) -> None:
+        """Send several messages, as :meth:`send_nowait` sends one, and faster than so many calls of it.
+
+        Raises:
+            MessageError: One of them cannot be sent; those before it are.
+            ConnectionClosedError: The connection is closed or closing.
+        """
+        data = self._encoder.encode_plain(messages) if self._is_open else None
+        if data is None:
+            for message in messages:
+                self.send_nowait(message)
+            return
+        if self._has_batch:
+            self._seal_batches()
+        self._outbox.append(Batch(cast("Sequence[str | bytes]", messages), (self._encoder, data)))
+        self._is_mixed = True
+        self._outbox_size += len(data)
+        if not self._is_flushing_later:
+            self._is_flushing_later = True
+            self._endpoint.schedule_flush(self)
+        elif self._outbox_size > self._endpoint.send_high_water:
             self._flush()
 
     def deliver(self, batch: Batch) -> None:
@@ -208,7 +238,7 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
         """
         if self._is_open:
             self._outbox.append(batch)
-            self._has_batch = True
+            self._has_batch = self._is_mixed = True
             if not self._is_flushing_later:
                 self._is_flushing_later = True
                 self._endpoint.schedule_flush(self)
@@ -227,14 +257,14 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
         if len(outbox) == 1 and isinstance(outbox[0], Batch):
             self._messages_sent += len(outbox[0])
             data = outbox[0].encode(self._encoder)
-        elif self._has_batch:
+        elif self._is_mixed:
             data = self._encode_mixed(outbox)
         else:
             self._messages_sent += len(outbox)
             data = self._encoder.encode(cast("list[str | bytes]", outbox))
         outbox.clear()
         self._outbox_size = 0
-        self._has_batch = False
+        self._has_batch = self._is_mixed = False
         self._write(data)
 
     def _encode_mixed(self, outbox: list[str | bytes | Batch]) -> bytes:
@@ -259,9 +289,7 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
     async def _wait_until_writable(self) -> None:
         if self._senders is None:
             self._senders = []
-        waiter = self._endpoint.loop.create_future()
-        self._senders.append(waiter)
-        await waiter
+        await self._wait_in(self._senders)
 
     @property
     def is_send_paused(self) -> bool:
@@ -290,9 +318,15 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
             return
         if self._closed_waiters is None:
             self._closed_waiters = []
+        await self._wait_in(self._closed_waiters)
+
+    async def _wait_in(self, waiters: list[asyncio.Future[None]]) -> None:
         waiter = self._endpoint.loop.create_future()
-        self._closed_waiters.append(waiter)
-        await waiter
+        waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            waiters.remove(waiter)  # whoever gives up again and again must not leave a future each time
 
     def abort(self) -> None:
         """End the connection at once; what is queued in either direction is lost."""

@@ -56,7 +56,9 @@ class Endpoint(Generic[MessageT]):
         self.limits = limits
         self.logger = logger
         self.encoder = MessageEncoder(codec or text_codec(), limits.max_message_size)
-        self.max_plain = sys.maxsize if limits.max_message_size is None else limits.max_message_size
+        # Read for every message that is sent, so without the way through limits.
+        self.max_size = sys.maxsize if limits.max_message_size is None else limits.max_message_size
+        self.send_high_water = limits.send_high_water
         self.connections: dict[int, Connection[MessageT]] = {}
         self.closed_by_reason: Counter[CloseReason] = Counter()
         self._codec = codec

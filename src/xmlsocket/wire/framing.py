@@ -7,7 +7,7 @@ holds no more than one unfinished message within its limit.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Generic
 
 from ..errors import EmbeddedNulError, MessageTooLargeError, OversizedMessageError, RemoteProtocolError
 from .markup import Markup, to_text
@@ -62,19 +62,14 @@ class MessageDecoder(Generic[MessageT]):
         """
         if self.error is not None or not data:
             return []
-        if data[-1]:
-            end = data.rfind(NUL) + 1
-            if not end:
-                self._keep(data)
-                return []
-            whole, rest = data[:end], data[end:]
-        else:
-            whole, rest = data, b""
-        if self._tail:
-            whole = b"".join((*self._tail, whole))
+        if not data[-1] and not self._tail:
+            return self._decode(data)
+        *whole, rest = data.split(NUL)
+        if whole and self._tail:
+            whole[0] = b"".join((*self._tail, whole[0]))
             self._tail.clear()
             self._tail_size = 0
-        messages = self._decode(whole)
+        messages = self._decode_each(whole)
         if rest and self.error is None:
             self._keep(rest)
         return messages
@@ -101,11 +96,11 @@ class MessageDecoder(Generic[MessageT]):
                 return texts
             except (UnicodeDecodeError, RemoteProtocolError):
                 pass  # one of them is invalid: the careful way below delivers those before it
-        return self._decode_one_by_one(whole)
+        return self._decode_each(whole[:-1].split(NUL))
 
-    def _decode_one_by_one(self, whole: bytes) -> list[MessageT]:
+    def _decode_each(self, parts: list[bytes]) -> list[MessageT]:
         messages: list[Any] = []
-        for part in whole[:-1].split(NUL):
+        for part in parts:
             if self._limit is not None and len(part) > self._limit:
                 self._fail(MessageTooLargeError(len(part), self._limit))
                 break
@@ -157,19 +152,40 @@ class MessageEncoder:
             raise OversizedMessageError(len(checked), self.max_message_size)
         return checked
 
+    def encode_plain(self, messages: Sequence[Any]) -> bytes | None:
+        """Join messages that have not passed :meth:`check`, if they can be sent as they are.
+
+        Returns:
+            ``None`` if one of them cannot, or must be looked at by itself to know.
+        """
+        data = self._join(messages)
+        if data is None:
+            return None
+        if data.count(0) != len(messages):
+            return None
+        if self.max_message_size is not None and len(data) > self.max_message_size:
+            if max(map(len, data.split(NUL))) > self.max_message_size:
+                return None
+        return data
+
+    def _join(self, messages: Sequence[Any]) -> bytes | None:
+        try:
+            if messages and isinstance(messages[0], bytes):
+                return NUL.join((*messages, b""))
+            text = "\0".join((*messages, "")) if messages else ""
+            # A code page may keep state over a message, so what is not ASCII is encoded message by message.
+            return text.encode(self.codec.encoding) if self.codec.is_utf8 or text.isascii() else None
+        except (TypeError, UnicodeEncodeError):
+            return None  # some are text and some are bytes or elements, or there is a lone surrogate
+
     def encode(self, messages: Sequence[str | bytes]) -> bytes:
         """Join messages, each with its NUL. They have passed :meth:`check` or :func:`check_whole`.
 
         A character that the encoding lacks becomes a question mark here: this is for messages to many receivers, one
         of whom may use an old code page.
         """
-        try:
-            text = "\0".join(cast("Sequence[str]", messages)) + "\0"
-            if text.isascii():
-                return text.encode(self.codec.encoding)
-        except TypeError:
-            pass  # not all of them are text
-        return b"\0".join([*self._encode_each(messages), b""])
+        data = self._join(messages)
+        return b"\0".join([*self._encode_each(messages), b""]) if data is None else data
 
     def _encode_each(self, messages: Iterable[str | bytes]) -> list[bytes]:
         encode = self.codec.encode_anyhow

@@ -25,12 +25,12 @@ class TextCodec:
     Get one from :func:`text_codec`; they are shared and hold no state.
     """
 
-    __slots__ = ("_error_handler", "_is_utf8", "encoding", "errors")
+    __slots__ = ("_error_handler", "encoding", "errors", "is_utf8")
 
     def __init__(self, encoding: str, errors: ErrorRule) -> None:
         self.encoding = encoding
         self.errors = errors
-        self._is_utf8 = encoding == "utf-8"
+        self.is_utf8 = encoding == "utf-8"
         self._error_handler = "replace" if errors == "replace" else "strict"
 
     def split(self, data: bytes) -> list[str]:
@@ -39,7 +39,7 @@ class TextCodec:
         Raises:
             UnicodeDecodeError: Some message is not valid; decode one by one to find it.
         """
-        if not self._is_utf8:
+        if not self.is_utf8:
             # A code page may keep state or use the bytes of ASCII inside a character, so each message by itself.
             return [self.decode(part) for part in data[:-1].split(NUL)]
         if self.errors == "flash":
