@@ -103,6 +103,7 @@ CASES: list[tuple[str, Severity, bytes, dict[str, Any]]] = [
     ),
     ("SP036", N, root(CONTROL + GOOD), {"own_host": "chat.example.com"}),
     ("SP040", N, root(CONTROL + GOOD + GOOD), {}),
+    ("SP040", N, root(CONTROL + GOOD + '<allow-access-from domain="*" to-ports="*"/>'), {}),
     (
         "SP040",
         N,

@@ -193,6 +193,8 @@ def test_another_root_is_named_for_what_it_is(data: bytes, hint: str) -> None:
         ("<a>\x01</a>", "cannot stand in XML", 1, 22),
         ('<!-- x --><?xml version="1.0"?><a/>', "very start", 1, 11),
         ("<a>&nbsp;</a>", "entity", 1, 22),
+        ('<a><b domain="*" =/></a>', "where an attribute should", 1, 36),
+        ("<a>" * 101 + "</a>" * 101, "more than 100 deep", 1, 2101),
     ],
 )
 def test_the_usual_mistakes_are_named_and_located(data: str, cause: str, line: int, column: int) -> None:

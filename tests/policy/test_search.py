@@ -462,6 +462,14 @@ def test_the_explanation_names_the_grant() -> None:
     )
 
 
+def test_the_explanation_says_why_a_file_without_objections_does_not_grant() -> None:
+    decision = decide({843: Policy(OPEN.entries, MetaPolicy.NONE)})
+    assert decision.explanation.endswith(
+        "its meta-policy is none, or one that sockets do not know, so its grants are void."
+    )
+    assert "it has no allow-access-from" in decide({843: Policy()}).explanation
+
+
 def test_hostile_texts_are_escaped_in_the_explanation() -> None:
     policy = Policy((Grant("a\u202e\n", "\n"),)).to_answer()
     failed = KnownAnswer(Reply(Ending.FAILED, b"", "\x1b[31m"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
@@ -199,9 +200,11 @@ def _covers(wide: _Entry, wide_ports: list[range], narrow: _Entry, narrow_ports:
         return False
     if not wide.pattern.covers(narrow.pattern):
         return False
-    return all(
-        any(ports.start <= part.start and part.stop <= ports.stop for ports in wide_ports) for part in narrow_ports
-    )
+    for part in narrow_ports:
+        index = bisect.bisect_right(wide_ports, part.start, key=lambda ports: ports.start) - 1
+        if index < 0 or part.stop > wide_ports[index].stop:
+            return False
+    return True
 
 
 def _merge(ranges: Iterable[range] | None) -> list[range]:

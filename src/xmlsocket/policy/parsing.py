@@ -141,8 +141,8 @@ class _Reader:
         line, column = position.line, position.column + 1 + len(name)
         for _ in range(count):
             match = _ATTRIBUTE.match(self._bytes, index)
-            if match is None:  # cannot be in a well-formed tag; no position is better than a wrong one
-                return [position] * count
+            if match is None:  # cannot be in a well-formed tag; if it can, an entity must not slip through
+                raise self._fail("an attribute cannot be found in its tag", "SP001", position)
             line, column = _advance(line, column, self._bytes[index : match.start(1)])
             positions.append(Position(line, column))
             if entity := _ENTITY.search(match[2]):
