@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, Generic, Self, cast
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any, Generic, cast
 
 from ..errors import (
     CloseReason,
@@ -98,18 +98,18 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
 
     # Receiving
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> MessageT:
-        if self._inbox:
-            return self._inbox.popleft()
-        try:
-            return await self._wait_for_message()
-        except ConnectionClosedError as error:
-            if error.reason.is_orderly:
-                raise StopAsyncIteration from None
-            raise
+    async def __aiter__(self) -> AsyncIterator[MessageT]:
+        """Take message after message; see :meth:`receive`."""
+        inbox = self._inbox
+        while True:
+            while inbox:
+                yield inbox.popleft()
+            try:
+                yield await self._wait_for_message()
+            except ConnectionClosedError as error:
+                if error.reason.is_orderly:
+                    return
+                raise
 
     async def receive(self) -> MessageT:
         """Take the oldest message, waiting for one if there is none.
@@ -163,10 +163,10 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
 
     # Sending
 
-    async def send(self, message: str | bytes | Markup) -> None:
-        """Send one message: text, bytes as they are, or an XML element as its markup.
+    def send(self, message: str | bytes | Markup) -> Coroutine[Any, Any, None]:
+        """Send one message: text, bytes as they are, or an XML element as its markup. Await what it returns.
 
-        Returns once the message is on its way; while more than ``send_high_water`` bytes wait for the peer it waits
+        Done once the message is on its way; while more than ``send_high_water`` bytes wait for the peer it waits
         too. Messages leave in the order of the calls. If cancelled while waiting, the message is sent all the same.
 
         Raises:
@@ -176,8 +176,7 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
             ConnectionClosedError: The connection is closed or closing, or ended while waiting.
         """
         self.send_nowait(message)
-        if self._is_send_paused:
-            await self._wait_until_writable()
+        return self._wait_until_writable() if self._is_send_paused else self._endpoint.sent
 
     def send_nowait(self, message: str | bytes | Markup) -> None:
         """Send one message without ever waiting; for handlers and callbacks.

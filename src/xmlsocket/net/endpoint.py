@@ -7,13 +7,14 @@ import itertools
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple
+from collections.abc import Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
 
 from ..errors import CloseReason
 from ..limits import Limits
 from ..wire import MessageDecoder, MessageEncoder, MessageT, TextCodec, text_codec
 from .deadlines import DeadlineQueue
+from .sent import Sent
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -59,6 +60,7 @@ class Endpoint(Generic[MessageT]):
         # Read for every message that is sent, so without the way through limits.
         self.max_size = sys.maxsize if limits.max_message_size is None else limits.max_message_size
         self.send_high_water = limits.send_high_water
+        self.sent = cast("Coroutine[Any, Any, None]", Sent(self.loop))
         self.connections: dict[int, Connection[MessageT]] = {}
         self.closed_by_reason: Counter[CloseReason] = Counter()
         self._codec = codec
