@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 
 logger = logging.getLogger("xmlsocket.process")
 
-# The numbers of M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD in glibc's malloc.h, their values, and the variables by
-# which the environment sets the same.
+# The numbers of M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD in glibc's malloc.h, their values, and the variables
+# by which the environment sets the same.
 _HEAP_SETTINGS: Final = (
     # Buffers come from the heap, which is reused, rather than from pages mapped, zeroed and unmapped for each.
     (-3, 32 * 1024 * 1024, "MALLOC_MMAP_THRESHOLD_"),
