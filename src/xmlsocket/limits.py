@@ -314,3 +314,49 @@ class FlashLimits(LimitSet):
         unit="elements",
         why="elements inside each other in a flash.XML value; real ones are a dozen deep, and every level costs memory",
     )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ChatLimits(LimitSet):
+    """What bounds the requests of the chat."""
+
+    max_name_length: int = limit(
+        32,
+        unit="characters",
+        why="of who logs in; names stand in lists and in front of every line",
+    )
+    max_room_length: int = limit(
+        64,
+        unit="characters",
+        why="of a room's name; room for a short title",
+    )
+    max_text_length: int = limit(
+        65_536,
+        unit="characters",
+        why="said at once; escaped and in UTF-8 it stays below a max_message_size of 1 MiB, whatever it is",
+    )
+    max_ref_length: int = limit(
+        256,
+        unit="characters",
+        why="of the ref that an answer carries back; longer than any counter or UUID",
+    )
+    max_attributes: int = limit(
+        32,
+        unit="attributes",
+        why="of one request; the longest has four, and those that are not known are ignored",
+    )
+    max_history: int = limit(
+        500,
+        unit="messages",
+        why="in the answer to one history request; who wants more asks again with after",
+    )
+    default_history: int = limit(
+        50,
+        unit="messages",
+        why="in the answer to a history request that has no limit; fills a screen",
+    )
+    max_pending: int = limit(
+        64,
+        unit="messages",
+        why="of one client on their way into the history; then the client is not read from until one is kept",
+    )

@@ -8,8 +8,9 @@ May import: errors, limits, net, rooms. Start reading at ``registry.py``, then `
 from __future__ import annotations
 
 from .app import App, AppHandler
+from .chat import Chat
 from .echo import Echo
 from .registry import APPS, find
 from .relay import Relay
 
-__all__ = ["APPS", "App", "AppHandler", "Echo", "Relay", "find"]
+__all__ = ["APPS", "App", "AppHandler", "Chat", "Echo", "Relay", "find"]

@@ -1,4 +1,4 @@
-"""What every application is to the daemon: a description by which it is found, and a handler with a beginning and an end."""
+"""What an application is to the daemon: a description by which it is found, and a handler with a start and an end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..net import Handler
 
 
 class AppHandler(Handler[bytes]):
-    """A handler that may have things to open and to close. Use it as ``async with`` around ``serve``, or call its steps."""
+    """A handler that may have things to open and to close. Who serves it calls ``start``, ``drain`` and ``close``."""
 
     async def start(self) -> None:
         """Open what is needed. Called once, before the first connection.

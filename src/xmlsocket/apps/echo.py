@@ -7,7 +7,7 @@ from .app import AppHandler
 
 
 class Echo(AppHandler):
-    """Send each message back. A client that does not read is not read from either, so it is stopped and never dropped."""
+    """Send each message back. A client that does not read is not read from either: it is stopped, never dropped."""
 
     def received(self, connection: Connection[bytes], messages: list[bytes]) -> None:
         send = connection.send_nowait

@@ -6,12 +6,21 @@ import difflib
 from typing import Final
 
 from ..errors import ConfigurationError
-from ..limits import RoomLimits
+from ..limits import ChatLimits, RoomLimits
 from .app import App
+from .chat import Chat
 from .echo import Echo
 from .relay import Relay
 
 APPS: Final[tuple[App, ...]] = (
+    App(
+        name="chat",
+        summary="people with names, rooms, private messages and history, in a small XML protocol",
+        make=Chat,
+        options={"encoding": None},
+        limits={"limits": ChatLimits, "room_limits": RoomLimits},
+        has_rooms=True,
+    ),
     App(
         name="relay",
         summary="send each message to everybody connected, its sender included",

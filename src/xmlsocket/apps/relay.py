@@ -47,4 +47,4 @@ class Relay(AppHandler):
         connection.resume_reading()
 
     def closed(self, connection: Connection[bytes], reason: CloseReason) -> None:
-        self.rooms.leave_all(connection)
+        self.rooms.forget(connection)

@@ -7,8 +7,19 @@ May import: errors, limits, wire. Start reading at ``rooms.py``, then ``broker.p
 
 from __future__ import annotations
 
-from .broker import Broker, KeptMessage, Receiver
+from .broker import Broker, Done, KeptMessage, Receiver
 from .memory import MemoryBroker
-from .rooms import Member, Membership, Room, Rooms
+from .rooms import Member, Membership, OwnCopy, Room, Rooms
 
-__all__ = ["Broker", "KeptMessage", "Member", "Membership", "MemoryBroker", "Receiver", "Room", "Rooms"]
+__all__ = [
+    "Broker",
+    "Done",
+    "KeptMessage",
+    "Member",
+    "Membership",
+    "MemoryBroker",
+    "OwnCopy",
+    "Receiver",
+    "Room",
+    "Rooms",
+]

@@ -6,9 +6,11 @@ the broker contract, runs against all of them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,23 @@ class KeptMessage:
     text: str
 
 
+class Done(Awaitable[_T], Generic[_T]):
+    """A result that is there already: cheaper than a future, needs no loop, and can be read without awaiting.
+
+    Attributes:
+        value: The result.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: _T) -> None:
+        self.value = value
+
+    def __await__(self) -> Generator[Any, None, _T]:
+        yield from ()
+        return self.value
+
+
 class Receiver(Protocol):
     """The side of :class:`~xmlsocket.rooms.Rooms` that a broker calls, in the order in which members are to see things.
 
@@ -37,18 +56,24 @@ class Receiver(Protocol):
     def receive(self, room: str, message: str | bytes) -> None:
         """A live message for the members on this node."""
 
-    def receive_kept(self, room: str, message: KeptMessage) -> None:
-        """A kept message for the members on this node."""
+    def receive_kept(self, room: str, message: KeptMessage, origin: object = None) -> None:
+        """A kept message for the members on this node.
+
+        ``origin`` is what was given to :meth:`Broker.keep` if that was called on this node, and otherwise ``None``.
+        """
 
 
 class Broker(Protocol):
-    """Carries a room's messages to its members on every node, and keeps those that are to be kept."""
+    """Carries a room's messages to its members on every node, and keeps those that are to be kept.
+
+    All calls come from one event loop. ``attach`` is first; ``subscribe`` and ``unsubscribe`` may precede ``start``.
+    """
 
     def attach(self, receiver: Receiver) -> None:
-        """Learn whom to deliver to. Called once, before anything else."""
+        """Learn whom to deliver to. Called once."""
 
     async def start(self) -> None:
-        """Connect, open files, begin to deliver. Called once."""
+        """Connect, open files, begin to deliver. Called once; again only if it failed."""
 
     async def close(self) -> None:
         """Deliver no more, and let go of every resource. What was accepted is safe before it returns."""
@@ -60,13 +85,20 @@ class Broker(Protocol):
         """This node has lost its last member of the room."""
 
     def publish(self, room: str, message: str | bytes) -> None:
-        """Carry a live message to all members on all nodes, those on this node included. Never waits."""
+        """Carry a live message to all members on all nodes. Never waits; those on this node have it on return."""
 
-    def keep(self, room: str, sender: str, text: str) -> Awaitable[KeptMessage]:
+    def keep(self, room: str, sender: str, text: str, origin: object = None) -> Awaitable[KeptMessage]:
         """Number a message, keep it, and then deliver it everywhere.
 
-        Must be called from the event loop. The order of the calls on one node is the order of the numbers. What is
-        returned is done at once where nothing has to be waited for; a caller who need not know may drop it.
+        The order of the calls on one node is the order of the numbers. Numbers of a room never go back, not even when
+        its history is forgotten. What is returned is done when the members on this node have the message: a
+        :class:`Done` where nothing has to be waited for. A caller who need not know may drop it.
+
+        Args:
+            room: Where.
+            sender: Who says it.
+            text: What is said.
+            origin: Handed to ``receive_kept`` on this node with the message, for the caller to know it again.
 
         Raises:
             BrokerUnavailableError: (When awaited.) It cannot be kept now; it was not accepted and nobody sees it.
@@ -76,7 +108,8 @@ class Broker(Protocol):
     def history(self, room: str, after: int | None, limit: int) -> Awaitable[list[KeptMessage]]:
         """Find the kept messages with numbers above ``after``, oldest first, at most ``limit``.
 
-        Without ``after`` the latest ``limit``, oldest of them first.
+        Without ``after`` the latest ``limit``, oldest of them first. Messages that members on this node have seen are
+        found unless they have been forgotten.
 
         Raises:
             BrokerUnavailableError: (When awaited.) History cannot be read now.
@@ -84,8 +117,12 @@ class Broker(Protocol):
         ...
 
     def claim(self, name: str) -> Awaitable[bool]:
-        """Take a name that one connection in the whole cluster may hold. False if somebody has it."""
+        """Take a name that one holder in the whole cluster may have. False if somebody has it.
+
+        Raises:
+            BrokerUnavailableError: (When awaited.) Nobody can tell now whether it is free; it was not taken.
+        """
         ...
 
     def release(self, name: str) -> None:
-        """Give a name back."""
+        """Give a name back. Harmless if nobody has it."""

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable
 from itertools import islice
-from typing import Any, Generic, TypeVar
 
 from ..limits import RoomLimits
-from .broker import KeptMessage, Receiver
+from .broker import Done, KeptMessage, Receiver
 
-_T = TypeVar("_T")
-
-
-class Done(Awaitable[_T], Generic[_T]):
-    """A result that is there already, for those who await it; cheaper than a future, and needs no loop."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: _T) -> None:
-        self.value = value
-
-    def __await__(self) -> Generator[Any, None, _T]:
-        yield from ()
-        return self.value
+# What CPython takes beside the texts, measured with tracemalloc: a message with its number, its time and its place in
+# the ring, and a room's ring.
+_MESSAGE_SIZE = 170
+_RING_SIZE = 950
 
 
 class MemoryBroker:
     """One order for all members, exactly once, and as much history as ``RoomLimits`` lets it hold.
 
+    A room holds its latest ``history_size`` messages. When all rooms together hold more than ``max_history_bytes``, the
+    one spoken in least recently is forgotten first. A room that was forgotten goes on with numbers above its old ones,
+    as does a room that was not known before, since nobody remembers which of the two it is.
+
     Args:
-        limits: ``history_size`` messages a room and ``max_history_bytes`` in all; beyond that the room that was spoken
-            in least recently forgets its history, and numbers from 1 again.
+        limits: See above.
         clock: Seconds since 1970; for tests.
     """
 
@@ -40,8 +33,14 @@ class MemoryBroker:
         self._limits = limits or RoomLimits()
         self._clock = clock
         self._rings: OrderedDict[str, _Ring] = OrderedDict()
-        self._bytes = 0
+        self._size = 0
+        self._highest_forgotten = 0
         self._names: set[str] = set()
+
+    @property
+    def history_bytes(self) -> int:
+        """Memory that the history takes, estimated to within a tenth or so."""
+        return self._size
 
     def attach(self, receiver: Receiver) -> None:
         """See :class:`Broker`."""
@@ -53,6 +52,7 @@ class MemoryBroker:
     async def close(self) -> None:
         """See :class:`Broker`."""
         self._rings.clear()
+        self._size = 0
         self._names.clear()
 
     def subscribe(self, room: str) -> None:
@@ -65,19 +65,34 @@ class MemoryBroker:
         """See :class:`Broker`."""
         self._receiver.receive(room, message)
 
-    def keep(self, room: str, sender: str, text: str) -> Done[KeptMessage]:
+    def keep(self, room: str, sender: str, text: str, origin: object = None) -> Done[KeptMessage]:
         """See :class:`Broker`."""
         ring = self._rings.get(room)
         if ring is None:
-            ring = self._rings[room] = _Ring(self._limits.history_size)
+            ring = self._rings[room] = _Ring(room, self._highest_forgotten)
+            self._size += ring.size
         else:
             self._rings.move_to_end(room)
         message = KeptMessage(ring.last_id + 1, self._clock(), sender, text)
-        self._bytes += ring.append(message)
-        while self._bytes > self._limits.max_history_bytes and len(self._rings) > 1:
-            self._bytes -= self._rings.popitem(last=False)[1].bytes
-        self._receiver.receive_kept(room, message)
+        self._size += ring.append(message)
+        if len(ring.messages) > self._limits.history_size:
+            self._size -= ring.forget_oldest()
+        if self._size > self._limits.max_history_bytes:
+            self._forget(ring)
+        self._receiver.receive_kept(room, message, origin)
         return Done(message)
+
+    def _forget(self, latest: _Ring) -> None:
+        while self._size > self._limits.max_history_bytes:
+            name, oldest = next(iter(self._rings.items()))
+            if oldest is latest and oldest.messages:
+                self._size -= oldest.forget_oldest()
+            elif oldest is latest:
+                return
+            else:
+                del self._rings[name]
+                self._size -= oldest.size
+                self._highest_forgotten = max(self._highest_forgotten, oldest.last_id)
 
     def history(self, room: str, after: int | None, limit: int) -> Done[list[KeptMessage]]:
         """See :class:`Broker`."""
@@ -98,28 +113,37 @@ class MemoryBroker:
 class _Ring:
     """The latest messages of one room."""
 
-    __slots__ = ("bytes", "last_id", "messages")
+    __slots__ = ("last_id", "messages", "size")
 
-    def __init__(self, size: int) -> None:
-        self.messages: deque[KeptMessage] = deque(maxlen=size)
-        self.last_id = 0
-        self.bytes = 0
+    def __init__(self, room: str, last_id: int) -> None:
+        self.messages: deque[KeptMessage] = deque()
+        self.last_id = last_id
+        self.size = _RING_SIZE + sys.getsizeof(room)
 
     def append(self, message: KeptMessage) -> int:
-        """Add a message, the oldest going if there are too many; returns how many bytes more are held."""
-        before = self.bytes
-        if len(self.messages) == self.messages.maxlen and self.messages:
-            self.bytes -= len(self.messages[0].text)
+        """Add a message; returns how many bytes it takes."""
         self.messages.append(message)
-        if self.messages:
-            self.bytes += len(message.text)
         self.last_id = message.id
-        return self.bytes - before
+        size = _size_of(message)
+        self.size += size
+        return size
+
+    def forget_oldest(self) -> int:
+        """Drop a message; returns how many bytes that frees."""
+        size = _size_of(self.messages.popleft())
+        self.size -= size
+        return size
 
     def find(self, after: int | None, limit: int) -> list[KeptMessage]:
+        """See ``Broker.history``."""
+        held = len(self.messages)
         if after is None:
-            start = max(0, len(self.messages) - limit)
+            start = max(0, held - limit)
         else:
-            first = self.last_id - len(self.messages) + 1  # numbers count up by one, so the place follows
+            first = self.last_id - held + 1  # numbers count up by one, so the place follows
             start = max(0, after + 1 - first)
         return list(islice(self.messages, start, start + limit))
+
+
+def _size_of(message: KeptMessage) -> int:
+    return _MESSAGE_SIZE + sys.getsizeof(message.text)

@@ -2,11 +2,17 @@
 
 A room knows its members by two things, an id and a ``deliver`` that takes messages without waiting; what they are and
 what the messages mean is the application's business.
+
+A message costs a room one append. The room opens a :class:`~xmlsocket.wire.Batch`, hands it to each member once, and
+adds to it until somebody has written it, usually at the end of the loop's turn. When the members change, the next
+message opens a new batch: who joins must not get what was said before, who leaves must not get what is said after.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
@@ -25,7 +31,20 @@ class Member(Protocol):
         """Unlike that of any other member."""
 
     def deliver(self, batch: Batch) -> None:
-        """Take messages, without waiting and without raising."""
+        """Take messages, without waiting, without raising, and without joining or leaving a room meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCopy:
+    """One member gets a kept message in a form of its own, at the same place in the order as everybody else.
+
+    Attributes:
+        member: Who; if it has left by then, nobody.
+        render: Writes the message for it.
+    """
+
+    member: Member
+    render: Callable[[str, KeptMessage], str]
 
 
 class Room:
@@ -68,20 +87,30 @@ class Room:
         """Do what :meth:`publish` does, from a callback."""
         self._rooms.broker.publish(self.name, check_whole(message))
 
-    def keep(self, text: str, sender: str = "") -> Awaitable[KeptMessage]:
+    def keep(self, text: str, sender: str = "", own_copy: OwnCopy | None = None) -> Awaitable[KeptMessage]:
         """Number a message, keep it in the room's history, and send it to all members as ``render`` writes it.
 
-        The call itself does not wait; await what it returns to know the number, or that it failed.
+        The call itself does not wait; await what it returns to know the number, or that it failed. It is done when the
+        members on this node have been sent the message.
+
+        Args:
+            text: What is said.
+            sender: Who says it.
+            own_copy: A member on this node that gets the message in another form.
 
         Raises:
             EmbeddedNulError: The text has a NUL; nothing was sent.
             BrokerUnavailableError: (When awaited.) It cannot be kept now; nobody sees it.
         """
         check_whole(text)
-        return self._rooms.broker.keep(self.name, sender, text)
+        return self._rooms.broker.keep(self.name, sender, text, own_copy)
 
     def history(self, after: int | None = None, limit: int = 50) -> Awaitable[list[KeptMessage]]:
-        """Find kept messages numbered above ``after``, oldest first, or without it the latest ``limit``."""
+        """Find kept messages numbered above ``after``, oldest first, or without it the latest ``limit``.
+
+        Raises:
+            BrokerUnavailableError: (When awaited.) History cannot be read now.
+        """
         return self._rooms.broker.history(self.name, after, limit)
 
     def _deliver(self, message: str | bytes) -> None:
@@ -94,9 +123,13 @@ class Room:
             for member in self._members.values():
                 member.deliver(batch)
 
-    def _change_members(self) -> None:
-        # Who joins must not get what was said before, who leaves must not get what is said after.
-        self._batch = None
+    def _deliver_apart(self, message: str, member: Member, own: str) -> None:
+        for_all, for_one = Batch(), Batch()
+        for_all.append(message)
+        for_one.append(own)
+        for other in self._members.values():
+            other.deliver(for_one if other.id == member.id else for_all)
+        self._batch = None  # neither has gone to all, so neither can take the next message
 
 
 class Membership:
@@ -110,11 +143,15 @@ class Membership:
         self.room = room
 
     def leave(self) -> None:
-        """End the stay. Harmless if it has ended."""
-        self._rooms.leave(self.room.name, self._member)
+        """End the stay. Harmless if it has ended, also if the member has joined again since."""
+        self._rooms._end(self)
 
     async def __aenter__(self) -> Room:
-        await self._rooms.start()
+        try:
+            await self._rooms.start()
+        except BaseException:
+            self.leave()
+            raise
         return self.room
 
     async def __aexit__(
@@ -147,8 +184,8 @@ class Rooms:
         self.broker: Broker = broker or MemoryBroker(self.limits)
         self._render = render
         self._rooms: dict[str, Room] = {}
-        self._joined: dict[int, set[str]] = {}
-        self._is_started = False
+        self._stays: dict[int, dict[str, Membership]] = {}
+        self._starting: asyncio.Future[None] | None = None
         self.broker.attach(self)
 
     def __len__(self) -> int:
@@ -168,59 +205,94 @@ class Rooms:
 
     def rooms_of(self, member: Member) -> list[str]:
         """The names of the rooms that a member is in, in alphabetical order."""
-        return sorted(self._joined.get(member.id, ()))
+        return sorted(self._stays.get(member.id, ()))
 
     def join(self, name: str, member: Member) -> Membership:
         """Put a member into a room; the room comes into being with its first member. Joining twice is joining once.
 
-        The member gets what is published from now on. Leave by the membership, or by :meth:`leave_all` when the member
-        is gone.
+        The member gets what is published from now on. Leave by the membership, or by :meth:`forget` when the member is
+        gone.
 
         Raises:
             RoomLimitError: There would be more rooms than ``max_rooms``, more members than ``max_members_per_room``, or
                 the member would be in more rooms than ``max_rooms_per_member``.
         """
-        joined = self._joined.get(member.id, set())
-        if name in joined:
-            return Membership(self, self._rooms[name], member)
-        _check("max_rooms_per_member", self.limits.max_rooms_per_member, len(joined))
+        stays = self._stays.get(member.id, {})
+        if name in stays:
+            return stays[name]
+        self.check_join(name, member)
         room = self._rooms.get(name)
         if room is None:
-            _check("max_rooms", self.limits.max_rooms, len(self._rooms))
             room = self._rooms[name] = Room(name, self)
             self.broker.subscribe(name)
-        else:
-            _check("max_members_per_room", self.limits.max_members_per_room, len(room))
         room._members[member.id] = member
-        room._change_members()
-        self._joined.setdefault(member.id, set()).add(name)
-        return Membership(self, room, member)
+        room._batch = None
+        stay = Membership(self, room, member)
+        self._stays.setdefault(member.id, stays)[name] = stay
+        return stay
+
+    def check_join(self, name: str, member: Member) -> None:
+        """Find out whether a member could join a room that it is not in.
+
+        Raises:
+            RoomLimitError: As :meth:`join`.
+        """
+        limits = self.limits
+        _check("max_rooms_per_member", limits.max_rooms_per_member, len(self._stays.get(member.id, ())))
+        room = self._rooms.get(name)
+        _check("max_members_per_room", limits.max_members_per_room, 0 if room is None else len(room))
+        if room is None:
+            _check("max_rooms", limits.max_rooms, len(self._rooms))
 
     def leave(self, name: str, member: Member) -> None:
         """Take a member out of a room; an empty room is forgotten. Harmless if the member is not in it."""
-        joined = self._joined.get(member.id)
-        if joined is None or name not in joined:
-            return
-        joined.discard(name)
-        if not joined:
-            del self._joined[member.id]
-        room = self._rooms[name]
-        del room._members[member.id]
-        room._change_members()
-        if not room._members:
-            del self._rooms[name]
-            self.broker.unsubscribe(name)
+        stay = self._stays.get(member.id, {}).get(name)
+        if stay is not None:
+            self._end(stay)
 
     def leave_all(self, member: Member) -> None:
         """Take a member out of every room it is in."""
-        for name in self.rooms_of(member):
-            self.leave(name, member)
+        for stay in list(self._stays.get(member.id, {}).values()):
+            self._end(stay)
+
+    def forget(self, member: Member) -> None:
+        """Take a member that is gone out of every room it was in.
+
+        It may be handed what is published in this turn of the loop, and must take none of it. That saves the others
+        work: thousands may go at once.
+        """
+        for stay in list(self._stays.get(member.id, {}).values()):
+            self._end(stay, is_gone=True)
+
+    def _end(self, stay: Membership, *, is_gone: bool = False) -> None:
+        room, member = stay.room, stay._member
+        stays = self._stays.get(member.id)
+        if stays is None or stays.get(room.name) is not stay:
+            return
+        del stays[room.name]
+        if not stays:
+            del self._stays[member.id]
+        del room._members[member.id]
+        if not is_gone:
+            room._batch = None
+        if not room._members:
+            del self._rooms[room.name]
+            self.broker.unsubscribe(room.name)
 
     async def start(self) -> None:
-        """Start the broker; later calls do nothing. The one in memory works without."""
-        if not self._is_started:
-            self._is_started = True
-            await self.broker.start()
+        """Start the broker, once; later calls wait for the same start, or try again if it failed.
+
+        The broker in memory works without.
+        """
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self.broker.start())
+        starting = self._starting
+        try:
+            # Cancelling one who waits must not stop the start for the others.
+            await asyncio.shield(starting)
+        finally:
+            if starting.done() and (starting.cancelled() or starting.exception()) and self._starting is starting:
+                self._starting = None
 
     async def close(self) -> None:
         """Close the broker."""
@@ -232,11 +304,16 @@ class Rooms:
         if target is not None:
             target._deliver(message)
 
-    def receive_kept(self, room: str, message: KeptMessage) -> None:
+    def receive_kept(self, room: str, message: KeptMessage, origin: object = None) -> None:
         """See ``Receiver``: a kept message for the members on this node."""
         target = self._rooms.get(room)
-        if target is not None:
-            target._deliver(self._render(room, message))
+        if target is None:
+            return
+        text = self._render(room, message)
+        if isinstance(origin, OwnCopy) and origin.member in target:
+            target._deliver_apart(text, origin.member, origin.render(room, message))
+        else:
+            target._deliver(text)
 
 
 def _check(limit: str, value: int | None, count: int) -> None:
