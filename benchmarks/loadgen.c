@@ -421,20 +421,32 @@ static void run_echo(void) {
 
 static bool all_delivered(void) { return completed == allowed * (uint64_t)connection_count; }
 
-static int room_size;
-static bool all_noticed(void) { return noticed == room_size; }
+static struct connection *newest;
+static bool newest_noticed(void) { return newest->notice == notices; }
+static bool all_noticed(void) { return noticed == connection_count; }
 
-/* Members join in the order in which they connected: when the last one's notice has come to all, all are in. */
-static void wait_for_members(int count, struct connection *last) {
-    room_size = count;
+static void send_notice(void) {
+    noticed = 0;
+    size_t length = compose(out, BUFFER, NOTICE, notices++, 0);
+    if (send(newest->fd, out, length, MSG_NOSIGNAL) != (ssize_t)length) give_up("send of a notice failed");
+}
+
+/* Connections are taken in their order: when the newest one hears itself, the server has taken all of them. */
+static void wait_until_taken(void) {
+    handle_until(UINT64_MAX, nothing_opening);
+    send_notice();
+    handle_until(time_now() + PATIENCE, newest_noticed);
+    if (!newest_noticed()) fail("lost: connection %u never got what it sent itself", newest->id);
+}
+
+/* A server may wait a moment with members that say nothing, to see which protocol they speak: ask until all are in. */
+static void wait_for_members(void) {
     uint64_t give_up_at = time_now() + PATIENCE;
     do {
-        noticed = 0;
-        size_t length = compose(out, BUFFER, NOTICE, notices++, 0);
-        if (send(last->fd, out, length, MSG_NOSIGNAL) != (ssize_t)length) give_up("send of a notice failed");
-        handle_until(time_now() + SECOND, all_noticed);
-    } while (noticed < count && time_now() < give_up_at);
-    if (noticed < count) fail("lost: only %d of %d members heard the last one that joined", noticed, count);
+        send_notice();
+        handle_until(time_now() + SECOND / 4, all_noticed);
+    } while (!all_noticed() && time_now() < give_up_at);
+    if (!all_noticed()) fail("lost: only %d of %d members heard what one of them sent", noticed, connection_count);
 }
 
 static void run_relay(void) {
@@ -446,12 +458,11 @@ static void run_relay(void) {
     for (int i = 0; i < connection_count; i++) {
         /* Publishers are spread over the room: whoever is served first or last must not matter. */
         bool publishes = (int64_t)publisher * connection_count / option.publishers == i && publisher < option.publishers;
-        struct connection *c = &connections[publishes ? publisher++ : listener++];
-        open_connection(c, connection_count > SPREAD_FROM);
-        if ((i + 1) % OPENING_AT_ONCE != 0 && i + 1 < connection_count) continue;
-        handle_until(UINT64_MAX, nothing_opening);
-        wait_for_members(i + 1, c);
+        newest = &connections[publishes ? publisher++ : listener++];
+        open_connection(newest, connection_count > SPREAD_FROM);
+        if ((i + 1) % OPENING_AT_ONCE == 0 || i + 1 == connection_count) wait_until_taken();
     }
+    wait_for_members();
     for (int i = 0; i < option.publishers; i++) {
         allow(&connections[i], (uint32_t)option.depth);
         send_allowed(&connections[i]);

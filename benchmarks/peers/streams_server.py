@@ -1,7 +1,7 @@
 """asyncio streams on uvloop: ``readuntil`` and ``write``, the way most XMLSocket servers in Python are written.
 
-    python streams_server.py echo|relay PORT
-    python streams_server.py policy PORT FILE
+python streams_server.py echo|relay PORT
+python streams_server.py policy PORT FILE
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Twisted's ``LineOnlyReceiver`` with a zero byte for its delimiter, on the epoll reactor.
 
-    python twisted_server.py echo|relay PORT
-    python twisted_server.py policy PORT FILE
+python twisted_server.py echo|relay PORT
+python twisted_server.py policy PORT FILE
 """
 
 from __future__ import annotations
