@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
-from websockets.exceptions import InvalidHandshake, InvalidOrigin, InvalidUpgrade, SecurityError
+from websockets.exceptions import InvalidHandshake, InvalidOrigin, InvalidUpgrade, NegotiationError, SecurityError
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.server import ServerProtocol
 
@@ -23,8 +23,9 @@ from ..limits import Limits
 from ..wire.deflate import DeflateOptions, DeflateParameters
 
 if TYPE_CHECKING:
+    from websockets.extensions.base import Extension
     from websockets.http11 import Request as _LibraryRequest
-    from websockets.typing import Origin
+    from websockets.typing import ExtensionParameter, Origin
 
 TEXT_SUBPROTOCOL: Final = "xmlsocket.text"
 """Text frames without NUL, for plain JavaScript."""
@@ -153,6 +154,16 @@ class Answer:
     detail: str
 
 
+class _DeflateFactory(ServerPerMessageDeflateFactory):
+    def process_request_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> tuple[list[ExtensionParameter], PerMessageDeflate]:
+        # zlib cannot do it (see DeflateOptions), which releases of the library before 17.4 do not know.
+        if ("server_max_window_bits", "8") in params:
+            raise NegotiationError("server_max_window_bits=8 is not supported")
+        return super().process_request_params(params, accepted_extensions)
+
+
 class Handshake:
     """Read the request at the start of a connection, in any pieces. How long to wait for it is for the caller to say.
 
@@ -228,7 +239,7 @@ class Handshake:
             []
             if deflate is None
             else [
-                ServerPerMessageDeflateFactory(
+                _DeflateFactory(
                     server_no_context_takeover=deflate.server_no_context_takeover,
                     client_no_context_takeover=deflate.client_no_context_takeover,
                     server_max_window_bits=deflate.server_max_window_bits,
@@ -260,7 +271,7 @@ class Handshake:
             )
         except InvalidOrigin:
             return refuse(HTTPStatus.FORBIDDEN, "Pages of this origin may not connect.")
-        except InvalidHandshake:
+        except (InvalidHandshake, ValueError):  # the second for bytes that are no text, before release 17
             if request.header("Sec-WebSocket-Version") != _VERSION:
                 return _refuse_upgrade(f"The version of the WebSocket protocol here is {_VERSION}.")
             return refuse(HTTPStatus.BAD_REQUEST, "The WebSocket handshake has a missing or malformed header.")
