@@ -157,7 +157,7 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
 
     def resume_reading(self) -> None:
         """Read again after :meth:`pause_reading`."""
-        if self._is_reading_paused and self._reason not in _LOST:
+        if self._is_reading_paused:
             self._is_reading_paused = False
             self._transport.resume_reading()
 
@@ -251,7 +251,10 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
     def _flush(self) -> None:
         self._is_flushing_later = False
         outbox = self._outbox
-        if not outbox or self._is_held:
+        if self._is_held:
+            self._bound_held()
+            return
+        if not outbox:
             return
         if len(outbox) == 1 and isinstance(outbox[0], Batch):
             self._messages_sent += len(outbox[0])
@@ -312,9 +315,15 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
         self._begin_close(self._reason or (CloseReason.PEER_CLOSED if self._is_ended else CloseReason.CLOSED))
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is closed, whoever closes it."""
+        """Wait until the connection is closed, whoever closes it.
+
+        When the peer ends its stream while somebody waits here, this side closes too. To send to a peer that may have
+        ended its stream, wait in :meth:`receive` or by iteration.
+        """
         if self._endpoint.connections.get(self.id) is not self:
             return
+        if self._is_ended and self._inbox is not None:
+            self.close_nowait()
         if self._closed_waiters is None:
             self._closed_waiters = []
         await self._wait_in(self._closed_waiters)
@@ -329,7 +338,7 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
 
     def abort(self) -> None:
         """End the connection at once; what is queued in either direction is lost."""
-        self._is_open = False
+        self._is_open = self._is_reading_paused = False
         if self._reason is None:
             self._reason = CloseReason.ABORTED
         self._transport.abort()
@@ -341,7 +350,18 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
     def _release(self) -> None:
         if self._is_held:
             self._is_held = False
+            was_paused, self._is_send_paused = self._is_send_paused, False
             self._flush()
+            if was_paused and not self._is_send_paused:
+                self.resume_writing()
+
+    def _bound_held(self) -> None:
+        # What is held back waits for the peer like any other backlog.
+        limits = self._endpoint.limits
+        size = sum(len(item.encode(self._encoder)) if isinstance(item, Batch) else len(item) for item in self._outbox)
+        self._is_send_paused = size > limits.send_high_water
+        if limits.max_send_backlog is not None and size > limits.max_send_backlog:
+            self._drop(CloseReason.SLOW_READER)
 
     def _drop(self, reason: CloseReason) -> None:
         if self._is_open:
@@ -439,8 +459,10 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
             self._handler.ended(self)
         except Exception as error:  # whatever a user's code raises ends its own connection only
             self._handler_failed(error)
-        # TLS cannot stay half open.
-        return self._is_open and self._transport.can_write_eof()
+        if self._is_open and not self._transport.can_write_eof():
+            # TLS cannot stay half open. Whoever goes on sending must be told, not think that it arrives.
+            self._begin_close(CloseReason.PEER_CLOSED)
+        return self._is_open
 
     def pause_writing(self) -> None:
         """See :class:`asyncio.Protocol`."""
@@ -467,7 +489,7 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See :class:`asyncio.Protocol`."""
-        self._is_open = False
+        self._is_open = self._is_reading_paused = False
         if self._reason is None:
             self._reason = CloseReason.PEER_CLOSED if self._is_ended or exc is None else CloseReason.CONNECTION_LOST
         self._outbox.clear()
@@ -511,5 +533,3 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
         """What went over the connection so far; bytes without the overhead of TCP and TLS."""
         return Traffic(self._messages_received, self._messages_sent, self._bytes_received, self._bytes_sent)
 
-
-_LOST = frozenset({CloseReason.ABORTED, CloseReason.CONNECTION_LOST, CloseReason.SLOW_READER, CloseReason.IDLE_TIMEOUT})

@@ -62,6 +62,8 @@ class Mailbox(Handler[MessageT]):  # its methods are described in Handler
 
     def ended(self, connection: Connection[MessageT]) -> None:
         connection._wake_receiver()
+        if connection._closed_waiters:
+            connection.close_nowait()
 
     def closed(self, connection: Connection[MessageT], reason: CloseReason) -> None:
         connection._wake_receiver()
