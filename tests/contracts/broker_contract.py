@@ -1,0 +1,266 @@
+"""What every broker promises on one node: a test class for each broker inherits these tests and says how to make one.
+
+class TestMyBroker(BrokerContract):
+    @contextlib.asynccontextmanager
+    async def broker(self): ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
+
+from xmlsocket.rooms import Broker, KeptMessage
+
+T = TypeVar("T")
+
+# What a broker may have to encode on its way: separators, wildcards and quotes of all kinds, blanks, other planes.
+AWKWARD = [
+    "lobby",
+    "a.b",
+    "a.*",
+    "a.>",
+    ">",
+    "*",
+    "a b",
+    "ä",
+    "日本",
+    "💬",
+    "'; DROP",
+    '"',
+    "%s",
+    "\\",
+    "a/b",
+    "$JS",
+    "-" * 64,
+]
+
+
+async def settled(result: Awaitable[T]) -> T:
+    """Await any awaitable, with a deadline."""
+    async with asyncio.timeout(20):
+        return await result
+
+
+class Listener:
+    """Writes down what a broker delivers, in order."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, Any]] = []
+        self.origins: list[object] = []
+
+    def receive(self, room: str, message: str | bytes) -> None:
+        self.heard.append((room, message))
+
+    def receive_kept(self, room: str, message: KeptMessage, origin: object = None) -> None:
+        self.heard.append((room, message))
+        self.origins.append(origin)
+
+    def texts(self, room: str) -> list[str]:
+        return [message.text for where, message in self.heard if where == room and isinstance(message, KeptMessage)]
+
+
+class BrokerContract:
+    """The promises of the ``Broker`` protocol."""
+
+    def broker(self) -> AbstractAsyncContextManager[Broker]:
+        """Make a broker that has nothing in it; the tests attach, start and close it."""
+        raise TypeError("a contract is tested through a class that makes a broker")
+
+    def run(self, test: Callable[[Broker, Listener], Coroutine[Any, Any, None]]) -> None:
+        async def scene() -> None:
+            async with self.broker() as broker:
+                listener = Listener()
+                broker.attach(listener)
+                await settled(broker.start())
+                try:
+                    await test(broker, listener)
+                finally:
+                    await settled(broker.close())
+
+        asyncio.run(scene())
+
+    def test_kept_messages_count_up_by_one_in_each_room(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            broker.subscribe("a")
+            broker.subscribe("b")
+            first = await settled(broker.keep("a", "ana", "one"))
+            second = await settled(broker.keep("a", "bob", "two"))
+            other = await settled(broker.keep("b", "ana", "three"))
+            assert (second.id - first.id, second.sender, second.text) == (1, "bob", "two")
+            assert (first.id, other.id) == (1, 1)
+
+        self.run(test)
+
+    def test_the_order_of_the_calls_is_the_order_of_the_numbers_and_of_the_delivery(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            broker.subscribe("a")
+            results = [broker.keep("a", "ana", str(number)) for number in range(500)]
+            kept = [await settled(result) for result in results]
+            assert [message.id for message in kept] == list(range(1, 501))
+            assert [message.text for message in kept] == [str(number) for number in range(500)]
+            assert listener.heard == [("a", message) for message in kept]
+
+        self.run(test)
+
+    def test_a_message_is_delivered_when_the_one_who_keeps_it_learns_its_number(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            broker.subscribe("a")
+            message = await settled(broker.keep("a", "ana", "hi"))
+            assert listener.heard == [("a", message)]
+
+        self.run(test)
+
+    def test_nobody_has_to_wait_for_what_keep_returns(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            broker.subscribe("a")
+            broker.keep("a", "ana", "dropped")
+            await settled(broker.keep("a", "ana", "awaited"))
+            assert listener.texts("a") == ["dropped", "awaited"]
+
+        self.run(test)
+
+    def test_the_origin_comes_back_with_its_message_as_the_same_object(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            broker.subscribe("a")
+            mark = object()
+            broker.keep("a", "ana", "one", mark)
+            await settled(broker.keep("a", "ana", "two"))
+            assert listener.origins == [mark, None]
+
+        self.run(test)
+
+    def test_the_time_of_a_message_is_when_it_was_accepted(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            before = time.time()
+            message = await settled(broker.keep("a", "ana", "hi"))
+            assert before - 1 <= message.at <= time.time() + 1
+
+        self.run(test)
+
+    def test_history_has_what_was_kept_in_the_same_words(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            texts = ["", " ", "\r\n\t", "<a/>&amp;", "ä日本💬", "x" * 100_000, "\u2028", "'\"\\"]
+            kept = [await settled(broker.keep("a", "änne 💬", text)) for text in texts]
+            assert [(message.sender, message.text) for message in kept] == [("änne 💬", text) for text in texts]
+            assert await settled(broker.history("a", None, 100)) == kept
+
+        self.run(test)
+
+    def test_history_without_after_is_the_latest_oldest_first(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            for number in range(1, 11):
+                await settled(broker.keep("a", "ana", str(number)))
+            for limit, ids in ((3, [8, 9, 10]), (10, list(range(1, 11))), (11, list(range(1, 11))), (0, [])):
+                assert [message.id for message in await settled(broker.history("a", None, limit))] == ids
+
+        self.run(test)
+
+    def test_history_after_a_number_goes_on_from_there(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            for number in range(1, 11):
+                await settled(broker.keep("a", "ana", str(number)))
+            cases = ((0, 3, [1, 2, 3]), (7, 50, [8, 9, 10]), (9, 1, [10]), (10, 5, []), (10**17, 5, []), (4, 0, []))
+            for after, limit, ids in cases:
+                assert [message.id for message in await settled(broker.history("a", after, limit))] == ids
+
+        self.run(test)
+
+    def test_history_of_a_room_where_nothing_was_said_is_empty(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            await settled(broker.keep("a", "ana", "hi"))
+            assert await settled(broker.history("b", None, 10)) == []
+            assert await settled(broker.history("b", 0, 10)) == []
+
+        self.run(test)
+
+    def test_a_live_message_is_there_when_publish_returns_and_is_not_kept(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            broker.subscribe("a")
+            broker.publish("a", "text")
+            broker.publish("a", b"\xff bytes")
+            assert listener.heard == [("a", "text"), ("a", b"\xff bytes")]
+            assert await settled(broker.history("a", None, 10)) == []
+
+        self.run(test)
+
+    def test_names_of_rooms_may_be_any_text_and_never_reach_another_room(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            for room in AWKWARD:
+                broker.subscribe(room)
+            for room in AWKWARD:
+                broker.publish(room, f"live in {room}")
+                await settled(broker.keep(room, "ana", f"kept in {room}"))
+            expected = [(room, text) for room in AWKWARD for text in (f"live in {room}", f"kept in {room}")]
+            heard = [(room, getattr(message, "text", message)) for room, message in listener.heard]
+            assert heard == expected
+            for room in AWKWARD:
+                (message,) = await settled(broker.history(room, None, 10))
+                assert (message.id, message.text) == (1, f"kept in {room}")
+
+        self.run(test)
+
+    def test_a_room_keeps_its_history_and_its_numbers_while_nobody_is_in_it(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            broker.subscribe("a")
+            await settled(broker.keep("a", "ana", "one"))
+            broker.unsubscribe("a")
+            assert [message.text for message in await settled(broker.history("a", None, 10))] == ["one"]
+            broker.subscribe("a")
+            assert (await settled(broker.keep("a", "ana", "two"))).id == 2
+
+        self.run(test)
+
+    def test_rooms_can_be_subscribed_to_before_the_start(self) -> None:
+        async def scene() -> None:
+            async with self.broker() as broker:
+                listener = Listener()
+                broker.attach(listener)
+                broker.subscribe("a")
+                broker.subscribe("b")
+                broker.unsubscribe("b")
+                await settled(broker.start())
+                await settled(broker.keep("a", "ana", "hi"))
+                assert listener.texts("a") == ["hi"]
+                await settled(broker.close())
+
+        asyncio.run(scene())
+
+    def test_a_name_is_held_by_one_until_it_is_released(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            assert await settled(broker.claim("ana"))
+            assert not await settled(broker.claim("ana"))
+            assert await settled(broker.claim("bob"))
+            broker.release("ana")
+            assert await settled(broker.claim("ana"))
+            assert not await settled(broker.claim("bob"))
+
+        self.run(test)
+
+    def test_of_many_claims_at_once_one_succeeds(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            results = [broker.claim("ana") for _ in range(20)]
+            assert sorted([await settled(result) for result in results]) == [False] * 19 + [True]
+
+        self.run(test)
+
+    def test_names_may_be_any_text_and_are_compared_exactly(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            for name in [*AWKWARD, "LOBBY"]:
+                assert await settled(broker.claim(name)), name
+            for name in AWKWARD:
+                broker.release(name)
+            for name in AWKWARD:
+                assert await settled(broker.claim(name)), name
+
+        self.run(test)
+
+    def test_releasing_a_name_that_nobody_holds_is_harmless(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            broker.release("ana")
+            assert await settled(broker.claim("ana"))
+
+        self.run(test)
