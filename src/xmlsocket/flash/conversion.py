@@ -9,13 +9,17 @@ from decimal import Decimal
 _UNSIGNED_SPAN = 1 << 32
 
 
-def toString(value: object) -> str:
+def toString(value: object, write_number: Callable[[float], str] | None = None) -> str:
     """Write a value as ActionScript's ``String(value)`` does.
 
     Text stays, ``None`` is ``null``, truth values are ``true`` and ``false``, numbers follow ECMA-262 (see
     :func:`number_to_text`), a list or tuple is its items joined by commas with ``None`` as nothing. An object says it
     itself, by a method ``toString`` or by its own ``__str__``; one that does neither is ``[object ItsClass]``.
     Python's whole numbers keep all their digits.
+
+    Args:
+        value: The value.
+        write_number: How to write fractions, if not as :func:`number_to_text` does.
     """
     if value is None:
         return "null"
@@ -26,9 +30,9 @@ def toString(value: object) -> str:
     if isinstance(value, int):
         return int.__str__(value)
     if isinstance(value, float):
-        return number_to_text(value)
+        return (write_number or number_to_text)(value)
     if isinstance(value, (list, tuple)):
-        return ",".join("" if item is None else toString(item) for item in value)
+        return ",".join("" if item is None else toString(item, write_number) for item in value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value).decode("utf-8", "replace")
     return _object_to_text(value)
@@ -60,17 +64,26 @@ def number_to_text(number: float) -> str:
 
     The digits are the fewest that read back as the same number; a point is used from 1e-6 up to below 1e+21.
     """
+    # float(), because a subclass may print itself in its own way; repr() finds the fewest digits.
+    return _write_number(number, repr(float(number)), 21, -6)
+
+
+def number_to_text_as2(number: float) -> str:
+    """Write a number as ActionScript 1 and 2 do: 15 digits at most, a point from 1e-5 up to below 1e+15."""
+    return _write_number(number, f"{number:.14e}", 15, -5)
+
+
+def _write_number(number: float, decimal: str, longest: int, smallest: int) -> str:
     if math.isnan(number):
         return "NaN"
     if math.isinf(number):
         return "Infinity" if number > 0 else "-Infinity"
     if number == 0:
         return "0"
-    # float(), because a subclass may print itself in its own way; repr() finds the fewest digits.
-    sign, digits, exponent = Decimal(repr(float(number))).normalize().as_tuple()
+    sign, digits, exponent = Decimal(decimal).normalize().as_tuple()
     text = "".join(map(str, digits))
     point = len(text) + int(exponent)  # where the decimal point stands in the digits
-    return ("-" if sign else "") + _place_point(text, point, 21, -6)
+    return ("-" if sign else "") + _place_point(text, point, longest, smallest)
 
 
 def _place_point(digits: str, point: int, longest: int, smallest: int) -> str:
@@ -90,3 +103,18 @@ def toInt32(number: float) -> int:
         return 0
     wrapped = int(number) % _UNSIGNED_SPAN
     return wrapped - _UNSIGNED_SPAN if wrapped >= _UNSIGNED_SPAN >> 1 else wrapped
+
+
+def toNumber(value: object) -> float:
+    """Read a value as a number that has a whole part: what ActionScript makes of an argument for an ``int``.
+
+    Text is read as a decimal or ``0x`` number. What is no number, and what is infinite, is 0.
+    """
+    if isinstance(value, (int, float)):
+        return value if isinstance(value, int) or math.isfinite(value) else 0
+    if not isinstance(value, str):
+        return 0
+    try:
+        return int(value, 16) if value.strip().lower().startswith("0x") else toNumber(float(value))
+    except ValueError:
+        return 0
