@@ -32,8 +32,7 @@ enum {
     NOTICE = 0xffff,         /* sender of the messages that only find out who is in the room already */
 };
 
-static const uint64_t PATIENCE = 10 * SECOND;          /* without any progress, something is lost */
-static const uint64_t SURPLUS_WAIT = SECOND / 20;      /* how long to listen for messages that nobody sent */
+static const uint64_t SURPLUS_WAIT = SECOND / 20;  /* how long to listen for messages that nobody sent */
 
 struct connection {
     int fd;
@@ -66,10 +65,10 @@ struct scenario {
 static struct {
     const char *host, *text, *policy;
     int port, connections, depth, size, publishers;
-    double seconds, warm_up;
+    double seconds, warm_up, patience;
     bool spin, silent;
 } option = {.host = "127.0.0.1", .text = "ascii", .connections = 1, .depth = 1, .size = 64, .publishers = 4,
-            .seconds = 1.0, .warm_up = 0.25};
+            .seconds = 1.0, .warm_up = 0.25, .patience = 10.0};
 
 static const struct scenario *scenario;
 static struct connection *connections;
@@ -84,6 +83,9 @@ static bool measuring, finishing;
 static uint32_t notices;     /* relay: notices sent */
 static int noticed;          /* relay: members that have seen the latest one */
 static char in[BUFFER], out[BUFFER];
+
+/* Without any progress for so long, something is lost. */
+static uint64_t patience(void) { return (uint64_t)(option.patience * (double)SECOND); }
 
 static _Noreturn void stop(int code, const char *format, ...) {
     va_list arguments;
@@ -324,11 +326,11 @@ static _Noreturn void fail_missing(void) {
         for (int s = 0; s < (in_room ? option.publishers : 1); s++) {
             struct connection *sender = in_room ? &connections[s] : c;
             if (c->fd >= 0 && c->expected && c->expected[s] < sender->allowed)
-                fail("connection %u: lost: message %u of sender %u did not come within %d s (it got %u messages)", c->id,
-                     c->expected[s], sender->id, (int)(PATIENCE / SECOND), c->received);
+                fail("connection %u: lost: message %u of sender %u did not come within %g s (it got %u messages)", c->id,
+                     c->expected[s], sender->id, option.patience, c->received);
         }
     }
-    fail("nothing came for %d s", (int)(PATIENCE / SECOND));
+    fail("lost: nothing came for %g s", option.patience);
 }
 
 /* Handle events until the time is over or `done` says so; fail when nothing moves for too long. */
@@ -342,7 +344,7 @@ static void handle_until(uint64_t until, bool (*done)(void)) {
             before = completed;
             moved = now;
         }
-        if (now - moved > PATIENCE) fail_missing();
+        if (now - moved > patience()) fail_missing();
         handle_events(until < now + SECOND ? until : now + SECOND);
     }
 }
@@ -435,13 +437,13 @@ static void send_notice(void) {
 static void wait_until_taken(void) {
     handle_until(UINT64_MAX, nothing_opening);
     send_notice();
-    handle_until(time_now() + PATIENCE, newest_noticed);
+    handle_until(time_now() + patience(), newest_noticed);
     if (!newest_noticed()) fail("lost: connection %u never got what it sent itself", newest->id);
 }
 
 /* A server may wait a moment with members that say nothing, to see which protocol they speak: ask until all are in. */
 static void wait_for_members(void) {
-    uint64_t give_up_at = time_now() + PATIENCE;
+    uint64_t give_up_at = time_now() + patience();
     do {
         send_notice();
         handle_until(time_now() + SECOND / 4, all_noticed);
@@ -621,6 +623,7 @@ static _Noreturn void usage(void) {
          "  --text ascii|mixed    mixed has Cyrillic and ideographs among the ASCII (ascii)\n"
          "  --seconds S           time measured (1)\n"
          "  --warm-up S           time before it (0.25)\n"
+         "  --patience S          how long nothing may arrive before it counts as lost (10)\n"
          "  --policy FILE         the policy that the server must answer\n"
          "  --silent              idle: say nothing on the connections\n"
          "  --spin                never sleep: for one connection, where waking up would be what is measured\n"
@@ -629,11 +632,11 @@ static _Noreturn void usage(void) {
 }
 
 static void read_options(int count, char **values) {
-    enum { HOST, PORT, CONNECTIONS, DEPTH, SIZE, PUBLISHERS, TEXT, SECONDS, WARM_UP, POLICY, SILENT, SPIN, PIDS, HELP };
+    enum { HOST, PORT, CONNECTIONS, DEPTH, SIZE, PUBLISHERS, TEXT, SECONDS, WARM_UP, PATIENCE, POLICY, SILENT, SPIN, PIDS, HELP };
     static const struct option known[] = {
         {"host", 1, 0, HOST}, {"port", 1, 0, PORT}, {"connections", 1, 0, CONNECTIONS}, {"depth", 1, 0, DEPTH},
         {"size", 1, 0, SIZE}, {"publishers", 1, 0, PUBLISHERS}, {"text", 1, 0, TEXT}, {"seconds", 1, 0, SECONDS},
-        {"warm-up", 1, 0, WARM_UP}, {"policy", 1, 0, POLICY}, {"silent", 0, 0, SILENT}, {"spin", 0, 0, SPIN},
+        {"warm-up", 1, 0, WARM_UP}, {"patience", 1, 0, PATIENCE}, {"policy", 1, 0, POLICY}, {"silent", 0, 0, SILENT}, {"spin", 0, 0, SPIN},
         {"server-pids", 1, 0, PIDS}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
     for (int found; (found = getopt_long(count, values, "", known, NULL)) != -1;) {
         switch (found) {
@@ -646,6 +649,7 @@ static void read_options(int count, char **values) {
         case TEXT: option.text = optarg; break;
         case SECONDS: option.seconds = atof(optarg); break;
         case WARM_UP: option.warm_up = atof(optarg); break;
+        case PATIENCE: option.patience = atof(optarg); break;
         case POLICY: option.policy = optarg; break;
         case SILENT: option.silent = true; break;
         case SPIN: option.spin = true; break;
@@ -662,7 +666,8 @@ static void read_options(int count, char **values) {
     if (option.depth < 1 || option.depth > RING) give_up("--depth must be 1 to %d", RING);
     if (option.publishers < 1) give_up("--publishers must be at least 1");
     if (option.size < SMALLEST_MESSAGE) give_up("--size must be at least %d", SMALLEST_MESSAGE);
-    if (option.seconds <= 0 || option.warm_up < 0) give_up("--seconds must be above 0, --warm-up not below");
+    if (option.seconds <= 0 || option.warm_up < 0 || option.patience <= 0)
+        give_up("--seconds and --patience must be above 0, --warm-up not below");
     if (strcmp(option.text, "ascii") != 0 && strcmp(option.text, "mixed") != 0) give_up("--text is ascii or mixed");
 }
 

@@ -37,9 +37,9 @@ _STYLE = """
 """
 
 _MARGIN = 28
-_COLUMN = 430
+_COLUMN = 440
 _GAP = 36
-_NAMES = 132
+_NAMES = 142
 _TRACK = 190
 _ROW = 21
 _HEAD = 88
@@ -62,10 +62,10 @@ _NAME_OF = {name: contestant.title for name, contestant in CONTESTANTS.items()} 
 _ECHO = ("c", "handler", "coroutine", "node", "streams", "twisted")
 _ROOM = ("c", "daemon", "node", "streams", "twisted")
 _PANELS = (
-    _Panel("echo-64x1", "Echo: 64 connections, one message at a time", _ECHO),
-    _Panel("echo-64x64", "Echo: 64 connections, 64 messages under way", _ECHO),
-    _Panel("echo-4k", "Echo: messages of 4 KiB", _ECHO),
-    _Panel("echo-256k", "Echo: messages of 256 KiB", _ECHO),
+    _Panel("echo-64x1", "Echo of 64 B: 64 connections, one message at a time", _ECHO),
+    _Panel("echo-64x64", "Echo of 64 B: 64 connections, 64 messages under way", _ECHO),
+    _Panel("echo-4k", "Echo of 4 KiB", _ECHO),
+    _Panel("echo-256k", "Echo of 256 KiB", _ECHO),
     _Panel("relay-1000", "Room of 1,000 members: deliveries", _ROOM),
     _Panel("relay-5000", "Room of 5,000 members: deliveries", _ROOM),
     _Panel("churn", "Connect, echo, close", _ECHO),
