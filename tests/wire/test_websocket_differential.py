@@ -1,79 +1,18 @@
 """Our decoder and the sans-I/O parser of ``websockets`` come to the same verdict on the same bytes.
 
-The differences, all on purpose:
-
-- A close frame inside a fragmented message: ours ends the stream in good order (RFC 6455, section 5.4: control frames
-  may stand there), theirs fails with 1002.
-- UTF-8: theirs leaves it to the layer above, so the comparison does that layer's work.
-- A frame that is wrong and too big as well: ours says 1002 as soon as the header is there, theirs 1009. Streams of the
-  first test have no limit, those of the second no wrong header.
-- A length of more than 63 bits: ours says 1002, theirs waits for the payload or says 1009.
-- A text message that is one byte over the limit without ending with a NUL: ours says 1009.
-- Compressed data that cannot be decompressed: ours says 1007 (the data is at fault), theirs 1002.
+The differences, all on purpose, are listed in ``fuzz/differential.py``.
 """
 
 from __future__ import annotations
 
-import logging
-
+from fuzz.differential import compare, ours, theirs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
-from websockets.protocol import Protocol, Side
 
 from xmlsocket.wire.deflate import Inflater
-from xmlsocket.wire.websocket import Close, FrameDecoder, Ping, Pong, Received
-
-Verdict = tuple[list[Received], int | None]
-
-_silent = logging.getLogger("websockets.differential")
-_silent.setLevel(logging.CRITICAL)
-
-
-def ours(data: bytes, limit: int | None, *, is_client: bool = False, inflater: Inflater | None = None) -> Verdict:
-    decoder = FrameDecoder(limit, is_client=is_client, whole_messages=True, inflater=inflater)
-    items = decoder.feed(data)
-    while decoder.has_more:
-        items += decoder.feed(b"")
-    return items, decoder.error.close_code if decoder.error else None
-
-
-def theirs(
-    data: bytes, limit: int | None, *, is_client: bool = False, deflate: PerMessageDeflate | None = None
-) -> Verdict:
-    side = Side.CLIENT if is_client else Side.SERVER
-    protocol = Protocol(side, max_size=None if limit is None else limit + 1, logger=_silent)
-    if deflate is not None:
-        protocol.extensions = [deflate]
-    protocol.receive_data(data)
-    code = None
-    if protocol.parser_exc is not None:
-        code = {PayloadTooBig: 1009, ProtocolError: 1002, UnicodeDecodeError: 1007}[type(protocol.parser_exc)]
-    items: list[Received] = []
-    opcode, payload = Opcode.CONT, b""
-    for frame in protocol.events_received():
-        assert isinstance(frame, Frame)
-        if frame.opcode is Opcode.PING:
-            items.append(Ping(bytes(frame.data)))
-        elif frame.opcode is Opcode.PONG:
-            items.append(Pong(bytes(frame.data)))
-        elif frame.opcode is Opcode.CLOSE:
-            assert protocol.close_rcvd is not None
-            items.append(Close(int(protocol.close_rcvd.code), protocol.close_rcvd.reason))
-        else:
-            if frame.opcode is not Opcode.CONT:
-                opcode, payload = frame.opcode, b""
-            payload += bytes(frame.data)
-            if frame.fin and opcode is Opcode.BINARY:
-                items.append(payload)
-            elif frame.fin:
-                try:
-                    items.append(payload.decode())
-                except UnicodeDecodeError:
-                    return items, 1007
-    return items, code
+from xmlsocket.wire.websocket import Close
 
 
 def frame(first: int, payload: bytes, key: bytes | None, *, spare: bool = False) -> bytes:
@@ -126,6 +65,22 @@ def test_right_and_broken_streams_get_the_same_verdict(
         our_items.pop()  # a close frame inside a fragmented message
         our_code = 1002
     assert (our_items, our_code) == (their_items, their_code)
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=10),
+            st.builds(frame, usual_first_bytes, payloads, st.one_of(keys, st.none())),
+        ),
+        max_size=8,
+    ).map(b"".join),
+    st.sampled_from([0, 10, 125, 1000]),
+    st.booleans(),
+)
+def test_any_bytes_get_the_same_verdict_but_for_listed_differences(data: bytes, limit: int, is_client: bool) -> None:
+    compare(data, limit, is_client=is_client)
 
 
 @settings(max_examples=300)
