@@ -1,0 +1,165 @@
+"""Configuration files of ``xmlsocket serve``: TOML with the tables ``[serve]`` and ``[limits]``.
+
+The names are those of the options, with underscores. What the command line says wins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from ..errors import ConfigurationError
+from ..wire import text_codec
+from .options import LIMITS, NO_LIMIT, check_port, choose, nearest, option_name, parse_limit
+
+LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+ERROR_RULES: Final = ("strict", "replace", "flash")
+
+_T = TypeVar("_T")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What ``xmlsocket serve`` was asked to do; every field is an option, and a key of ``[serve]``.
+
+    Attributes:
+        app: An application's name, or ``module:handler``.
+        host: Where to listen; ``*`` for every address of the machine.
+        port: Of TCP; 0 lets the system choose.
+        path: Of a Unix socket to listen on instead.
+        policy: File with the answer to policy requests.
+        policy_port: Where to answer nothing but policy requests.
+        tls_cert: File with the certificate chain.
+        tls_key: File with its key, where that is not in the same file.
+        encoding: Of text; ``"none"`` hands bytes to the handler. ``None`` means not given.
+        errors: What to do with text that does not fit the encoding. ``None`` means not given.
+        speaks_first: Whether the handler greets its clients.
+        detect: Whether the port serves anything but XMLSocket.
+        log_level: The least level that is logged.
+        limits: Limits that differ from their defaults.
+    """
+
+    app: str = "chat"
+    host: str = "localhost"
+    port: int = 8080
+    path: str | None = None
+    policy: str | None = None
+    policy_port: int | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    encoding: str | None = None
+    errors: str | None = None
+    speaks_first: bool = False
+    detect: bool = True
+    log_level: str = "warning"
+    limits: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+
+
+_TYPES: Final[Mapping[str, type]] = {
+    "port": int,
+    "policy_port": int,
+    "speaks_first": bool,
+    "detect": bool,
+}
+"""The type of each key that is not text."""
+
+_FILES: Final = ("path", "policy", "tls_cert", "tls_key")
+"""Keys that hold paths; in a file they are relative to that file."""
+
+_KEYS: Final = tuple(field.name for field in dataclasses.fields(ServeOptions) if field.name != "limits")
+
+
+def combine(given: Mapping[str, Any], limits: Mapping[str, str], config: Path | None) -> ServeOptions:
+    """Put the options together: the command line's, then the file's, then the defaults.
+
+    Args:
+        given: Options of the command line, by field.
+        limits: Limits of the command line, by name, as text.
+        config: The configuration file, if there is one.
+
+    Raises:
+        ConfigurationError: A name or value is wrong; the sentence says where it stands.
+    """
+    options, named_limits = ({}, {}) if config is None else _read(config)
+    if "path" in given and "port" not in given and "host" not in given:
+        options = {key: value for key, value in options.items() if key not in ("host", "port")}
+    elif ("port" in given or "host" in given) and "path" not in given:
+        options.pop("path", None)
+    options |= {key: _check(key, value, option_name(key)) for key, value in given.items()}
+    named_limits |= {
+        name: parse_limit(LIMITS[name].description, value, option_name(name)) for name, value in limits.items()
+    }
+    _check_together(options)
+    return ServeOptions(**options, limits=named_limits)
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, float | None]]:
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the configuration file {file}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{file} is not TOML: {error}") from error
+    for name, table in tables.items():
+        if name not in ("serve", "limits"):
+            if name in _KEYS or name in LIMITS:
+                hint = f"; it belongs below [{'serve' if name in _KEYS else 'limits'}]"
+            else:
+                hint = nearest(name, ("serve", "limits"), "there are [serve] and [limits]")
+            raise ConfigurationError(f"{file}: there is no table {name}{hint}")
+        if not isinstance(table, dict):
+            raise ConfigurationError(f"{file}: {name} must be a table, written as [{name}]")
+    options = {key: _read_option(file, key, value) for key, value in tables.get("serve", {}).items()}
+    limits = {name: _read_limit(file, name, value) for name, value in tables.get("limits", {}).items()}
+    return options, limits
+
+
+def _read_option(file: Path, key: str, value: object) -> object:
+    if key not in _KEYS:
+        hint = "; it belongs below [limits]" if key in LIMITS else nearest(key, _KEYS)
+        raise ConfigurationError(f"{file}: there is no key {key} in [serve]{hint}")
+    where = f"{file}: {key} in [serve]"
+    expected = _TYPES.get(key, str)
+    if type(value) is not expected:
+        kind = {int: "a whole number", bool: "true or false", str: "text in quotes"}[expected]
+        raise ConfigurationError(f"{where} must be {kind}, not {value!r}")
+    if key in _FILES:
+        return str(file.parent / str(value))
+    return _check(key, value, where)
+
+
+def _read_limit(file: Path, name: str, value: object) -> float | None:
+    if name not in LIMITS:
+        hint = "; it belongs below [serve]" if name in _KEYS else nearest(name, LIMITS)
+        raise ConfigurationError(f"{file}: there is no limit {name} in [limits]{hint}")
+    return parse_limit(LIMITS[name].description, value, f"{file}: {name} in [limits]")
+
+
+def _check(key: str, value: _T, where: str) -> _T:
+    if isinstance(value, str):
+        if key == "log_level":
+            choose(value, LOG_LEVELS, where)
+        elif key == "errors":
+            choose(value, ERROR_RULES, where)
+        elif key == "encoding" and value != NO_LIMIT:
+            try:
+                text_codec(value)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{where}: {error}") from error
+    elif key in ("port", "policy_port") and isinstance(value, int):
+        check_port(value, where)
+    return value
+
+
+def _check_together(options: Mapping[str, Any]) -> None:
+    if "path" in options:
+        for name in ("host", "port"):
+            if name in options:
+                raise ConfigurationError(f"{option_name(name)} and --path exclude each other; say one")
+    if options.get("policy_port") is not None and options.get("policy") is None:
+        raise ConfigurationError("--policy-port needs --policy FILE, the policy to answer with there")
+    if options.get("tls_key") is not None and options.get("tls_cert") is None:
+        raise ConfigurationError("--tls-key needs --tls-cert FILE, the certificate that the key belongs to")

@@ -1,0 +1,225 @@
+"""A process that serves until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import ssl
+import stat
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from multiprocessing import parent_process
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, NoReturn
+
+from ..errors import CloseReason, ConfigurationError
+from ..limits import Limits, PolicyLimits
+from ..net import Connection, Handler, Server, Traffic
+from ..net import serve as listen
+from ..net.process import new_event_loop, settle_process, tune_process
+from . import welcome
+from .configuration import ServeOptions
+from .console import err, out
+from .loading import Service, load_service
+from .logs import start_logging
+
+logger = logging.getLogger("xmlsocket.daemon")
+
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+def run_daemon(options: ServeOptions) -> None:
+    """Serve until SIGTERM or SIGINT, then close gracefully; a second one ends the process at once.
+
+    Raises:
+        ConfigurationError: The options cannot work.
+        ListenError: The port is taken or needs privilege, or the host is not ours.
+    """
+    start_logging(options.log_level)
+    tuning = tune_process()
+    stopper = Stopper()
+    service = load_service(options)
+    context = None if options.tls_cert is None else load_certificate(options.tls_cert, options.tls_key)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_serve(options, service, context, tuning.descriptors, stopper))
+
+
+class Stopper:
+    """Turns the first signal to stop into an event, and the second into the end of the process.
+
+    Not by the loop's own handlers: those wait their turn, and a user's handler may be what blocks the loop.
+    """
+
+    def __init__(self) -> None:
+        self._stop: Callable[[], object] | None = None
+        self._was_asked = False
+        for number in _STOP_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # so said whoever started the process
+                signal.signal(number, self._asked)
+
+    def _asked(self, number: int, frame: FrameType | None) -> None:
+        if self._was_asked or self._stop is None:
+            _leave(128 + number)
+        self._was_asked = True
+        self._stop()
+
+    def watch(self) -> asyncio.Event:
+        """Make the event that the first signal sets, on the running loop."""
+        loop, event = asyncio.get_running_loop(), asyncio.Event()
+        self._stop = lambda: loop.call_soon_threadsafe(event.set)
+        parent = parent_process()
+        if parent is not None:  # it watches for changed files; without it nobody would ever stop this process
+            loop.add_reader(parent.sentinel, event.set)
+        return event
+
+
+def _leave(code: int) -> NoReturn:
+    os.write(2, b"stopped at once; what was not sent is lost\n")
+    os._exit(code)
+
+
+async def _serve(
+    options: ServeOptions,
+    service: Service,
+    context: ssl.SSLContext | None,
+    descriptors: int | None,
+    stopper: Stopper,
+) -> None:
+    stop = stopper.watch()
+    limits = Limits(**{name: service.options[name] for name in service.options if name in Limits.__slots__})
+    app = service.app_handler
+    if app is not None:
+        await app.start()
+    try:
+        async with _listening(options, service, context) as server, _answering_policy(options) as policy_server:
+            settle_process()
+            began = time.monotonic()
+            for line in welcome.describe(options, service, server, policy_server):
+                out.print(line)
+            if (warning := welcome.describe_shortage(descriptors, limits)) is not None:
+                err.print(warning, style="yellow")
+            await stop.wait()
+            out.print(
+                f"stopping; connections have {limits.close_timeout:g} s to end, and a second signal ends them now"
+            )
+            if app is not None:
+                await _drain(app.drain, limits.close_timeout)
+    finally:
+        if app is not None:
+            await app.close()
+    out.print(describe_totals(server, time.monotonic() - began))
+
+
+async def _drain(drain: Callable[[], Awaitable[None]], longest: float) -> None:
+    try:
+        async with asyncio.timeout(longest):
+            await drain()
+    except TimeoutError:
+        logger.warning("some requests were not answered within close_timeout (%g s)", longest)
+
+
+@contextlib.asynccontextmanager
+async def _listening(
+    options: ServeOptions, service: Service, context: ssl.SSLContext | None
+) -> AsyncIterator[Server[Any]]:
+    if options.path is not None:
+        place: dict[str, Any] = {"path": options.path}
+    else:
+        place = {"host": None if options.host == "*" else options.host, "port": options.port}
+    try:
+        async with listen(
+            service.handler, **place, ssl=context, policy=_policy_of(options), **service.options
+        ) as server:
+            yield server
+    finally:
+        if options.path is not None and _is_socket(options.path):
+            os.unlink(options.path)
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _policy_of(options: ServeOptions) -> Path | None:
+    return None if options.policy is None else Path(options.policy)
+
+
+class _PolicyOnly(Handler[bytes]):
+    """Whoever does not ask for the policy on the policy port has the wrong port."""
+
+    def received(self, connection: Connection[bytes], messages: list[bytes]) -> None:
+        connection.close_nowait()
+
+
+@contextlib.asynccontextmanager
+async def _answering_policy(options: ServeOptions) -> AsyncIterator[Server[bytes] | None]:
+    if options.policy_port is None:
+        yield None
+        return
+    bounds = PolicyLimits()
+    host = None if options.host == "*" or options.path is not None else options.host
+    async with listen(
+        _PolicyOnly(),
+        host,
+        options.policy_port,
+        policy=_policy_of(options),
+        encoding=None,
+        first_byte_timeout=bounds.request_timeout,
+        close_timeout=bounds.drain_timeout,
+        max_message_size=bounds.max_request_size,
+    ) as server:
+        yield server
+
+
+def load_certificate(cert: str, key: str | None) -> ssl.SSLContext:
+    """Make the TLS context of a server from its certificate chain and key.
+
+    Raises:
+        ConfigurationError: A file cannot be read, is not PEM, needs a password, or the two do not belong together.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    for file in (cert, key):
+        if file is not None:
+            try:
+                Path(file).read_bytes()
+            except OSError as error:
+                raise ConfigurationError(f"cannot read {file}: {error.strerror}") from error
+
+    def refuse_password() -> str:
+        raise ConfigurationError(f"the key in {key or cert} has a password; a daemon needs one without")
+
+    try:
+        context.load_cert_chain(cert, key, password=refuse_password)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise ConfigurationError(f"the key in {key} does not belong to the certificate in {cert}") from error
+        need = (
+            f"{cert} must hold a certificate and {key} its key"
+            if key
+            else f"{cert} must hold a certificate and its key"
+        )
+        raise ConfigurationError(f"{need}, both as PEM; --tls-key names a file for the key") from error
+    return context
+
+
+def describe_totals(server: Server[Any], seconds: float) -> str:
+    """Write the last line: how long it ran, and what went over it."""
+    count = sum(server.closed_by_reason.values())
+    traffic: Traffic = server.traffic
+    faults = [
+        f"{number} x {reason.value}"
+        for reason, number in server.closed_by_reason.most_common()
+        if not reason.is_orderly and reason is not CloseReason.CONNECTION_LOST
+    ]
+    line = (
+        f"stopped after {seconds:.1f} s: {count:,} connections, {traffic.messages_received:,} messages received, "
+        f"{traffic.messages_sent:,} sent"
+    )
+    return line + (f" ({'; '.join(faults)})" if faults else "")

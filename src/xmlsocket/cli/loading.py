@@ -1,0 +1,185 @@
+"""From what stands after ``xmlsocket serve`` to a handler: an application's name, or ``module:handler``."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, cast
+
+from ..apps import APPS, App, AppHandler, find
+from ..errors import ConfigurationError
+from ..limits import Limits
+from ..net import Handler
+from .configuration import ServeOptions
+from .options import LIMITS, NO_LIMIT, nearest, option_name
+
+_EXAMPLES: Final[Mapping[str, str]] = {"chat": "<ping/>"}
+
+
+class LoadError(ConfigurationError):
+    """A user's own module cannot be imported, or does not have what was asked for.
+
+    Attributes:
+        trace: What Python says of it, from the user's first line on, or empty.
+    """
+
+    def __init__(self, sentence: str, trace: str = "") -> None:
+        super().__init__(sentence)
+        self.trace = trace
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Service:
+    """What to serve.
+
+    Attributes:
+        name: As it was asked for.
+        handler: For the connections.
+        options: Keyword arguments for ``xmlsocket.serve``: the encoding and the like, and the limits of connections.
+        example: A message to try it with.
+    """
+
+    name: str
+    handler: Handler[Any] | Callable[..., Any]
+    options: Mapping[str, Any]
+    example: str
+
+    @property
+    def app_handler(self) -> AppHandler | None:
+        """The handler, where it has things to start and to end."""
+        return self.handler if isinstance(self.handler, AppHandler) else None
+
+
+def is_own_code(name: str) -> bool:
+    """Whether a name means a user's module rather than an application that comes with the package."""
+    return ":" in name
+
+
+def load_service(options: ServeOptions) -> Service:
+    """Find what was asked for, and make its handler.
+
+    Raises:
+        LoadError: It is the user's code and cannot be used.
+        ConfigurationError: There is no such application, or it does not know an option.
+    """
+    if is_own_code(options.app):
+        target = _import_target(options.app)
+        if not isinstance(target, App):
+            _refuse_unknown_limits(options, options.app, {})
+            return Service(options.app, _make_own(target, options.app), _server_options(options, {}), "hello")
+        app = target
+    else:
+        app = _find_app(options.app)
+    _refuse_unknown_limits(options, app.name, app.limits)
+    keywords = {keyword: owner(**_limits_of(options, owner)) for keyword, owner in app.limits.items()}
+    for name in ("encoding", "errors"):
+        if name in app.options and getattr(options, name) is not None:
+            raise ConfigurationError(f"{option_name(name)} is for your own handlers: {app.name} decides that itself")
+    return Service(
+        app.name, app.make(**keywords), _server_options(options, app.options), _EXAMPLES.get(app.name, "hello")
+    )
+
+
+def _server_options(options: ServeOptions, fixed: Mapping[str, Any]) -> dict[str, Any]:
+    chosen: dict[str, Any] = {"detect": options.detect, "speaks_first": options.speaks_first}
+    if options.encoding is not None:
+        chosen["encoding"] = None if options.encoding == NO_LIMIT else options.encoding
+    if options.errors is not None:
+        chosen["errors"] = options.errors
+    return chosen | dict(fixed) | _limits_of(options, Limits)
+
+
+def _limits_of(options: ServeOptions, owner: type[Any]) -> dict[str, float | None]:
+    return {name: value for name, value in options.limits.items() if LIMITS[name].owner is owner}
+
+
+def _refuse_unknown_limits(options: ServeOptions, name: str, known: Mapping[str, type[Any]]) -> None:
+    for limit in options.limits:
+        if LIMITS[limit].owner not in (Limits, *known.values()):
+            fitting = [app.name for app in APPS if LIMITS[limit].owner in app.limits.values()]
+            raise ConfigurationError(f"{limit} is a limit of {' and '.join(fitting)}; {name} has no such limit")
+
+
+def _find_app(name: str) -> App:
+    try:
+        return find(name)
+    except ConfigurationError as error:
+        module = name.removesuffix(".py").replace(os.sep, ".")
+        if (Path.cwd() / f"{module.replace('.', os.sep)}.py").exists():
+            raise ConfigurationError(
+                f"{error}; for your own code say which handler of the module, as in {module}:handler"
+            ) from error
+        raise ConfigurationError(f"{error}; for your own code say module:handler") from error
+
+
+def _import_target(name: str) -> object:
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise LoadError(f"{name!r} is half of module:handler, such as game:handler for the handler in game.py")
+    if module_name.endswith(".py") or os.sep in module_name:
+        dotted = module_name.removesuffix(".py").strip("./").replace(os.sep, ".")
+        raise LoadError(f"say the module as Python imports it: {dotted}:{attribute}, not {name}")
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    target: object = _import(module_name)
+    for part in attribute.split("."):
+        if not hasattr(target, part):
+            names = (
+                [known for known in vars(target) if not known.startswith("_")] if hasattr(target, "__dict__") else []
+            )
+            raise LoadError(f"{module_name} has no {part}{nearest(part, names)}")
+        target = getattr(target, part)
+    return target
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            modules = [file.stem for file in Path.cwd().glob("*.py")]
+            raise LoadError(f"there is no module {error.name} in {os.getcwd()}{nearest(name, modules)}") from error
+        raise LoadError(f"{name} cannot be imported", _own_trace(error)) from error
+    except Exception as error:  # whatever a user's module raises when it is run
+        raise LoadError(f"{name} cannot be imported", _own_trace(error)) from error
+
+
+def _own_trace(error: BaseException) -> str:
+    """Write a traceback without the frames of this package and of the import system."""
+    lines = traceback.TracebackException.from_exception(error)
+    machinery = (os.path.dirname(__file__), os.path.dirname(importlib.__file__), "<frozen importlib")
+    lines.stack[:] = [frame for frame in lines.stack if not frame.filename.startswith(machinery)]
+    return "".join(lines.format()).rstrip()
+
+
+def _make_own(target: object, name: str) -> Handler[Any] | Callable[..., Any]:
+    """Turn what a module holds into a handler; ``serve`` looks at the rest.
+
+    Raises:
+        LoadError: It is none.
+    """
+    if inspect.isclass(target):
+        if not callable(getattr(target, "received", None)):
+            raise LoadError(f"{name} is a class without received(connection, messages), so it is no handler")
+        try:
+            return cast("Handler[Any]", target())
+        except TypeError as error:
+            raise LoadError(f"{name} cannot be made without arguments: {error}; name an object instead") from error
+    if isinstance(target, ModuleType) or not (callable(target) or callable(getattr(target, "received", None))):
+        raise LoadError(
+            f"{name} is a {type(target).__name__}; a handler is a coroutine function that takes a connection, or an "
+            "object with received(connection, messages)"
+        )
+    if inspect.isasyncgenfunction(target) or inspect.isgeneratorfunction(target):
+        raise LoadError(f"{name} has a yield in it; a handler is a coroutine function, which sends by connection.send")
+    if inspect.isfunction(target) and not inspect.iscoroutinefunction(inspect.unwrap(target)):
+        raise LoadError(f"{name} is a plain function; write it as: async def {target.__name__}(connection)")
+    return cast("Handler[Any] | Callable[..., Any]", target)

@@ -1,0 +1,178 @@
+"""``xmlsocket serve``: run the chat, another application, or your own handler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from ..apps import APPS
+from .configuration import ERROR_RULES, LOG_LEVELS, combine
+from .daemon import run_daemon
+from .loading import LoadError
+from .options import explicit, takes_limits, with_default
+from .reloading import run_reloading, show_load_error
+
+_TEXT = "Text"
+_SECURITY = "Who may connect"
+_APPS = ", ".join(f"{app.name} ({app.summary})" for app in APPS)
+
+
+@takes_limits
+def serve(
+    app: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="APP",
+            help=with_default(
+                f"One of {_APPS}; or module:handler, your own coroutine function, Handler object or class in a module "
+                "of the current directory.",
+                "chat",
+            ),
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST",
+            help=with_default("Name or address to listen on; * for every one of this machine.", "localhost"),
+            show_default=False,
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            help=with_default("TCP port; 0 takes a free one and says which.", "8080"),
+            show_default=False,
+        ),
+    ] = None,
+    path: Annotated[str | None, typer.Option(metavar="FILE", help="Listen on a Unix socket instead.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml",
+            help=escape(
+                "Read options from a file: those below [serve], limits below [limits], named as here with underscores. "
+                "What the command line says wins."
+            ),
+        ),
+    ] = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start anew when a Python file below the current directory changes.")
+    ] = False,
+    log_level: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL",
+            help=with_default(f"Least level to log: {', '.join(LOG_LEVELS)}.", "warning"),
+            show_default=False,
+            case_sensitive=False,
+        ),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Socket policy file for players that ask for one.", rich_help_panel=_SECURITY
+        ),
+    ] = None,
+    policy_port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            help="Answer policy requests on this port too, and nothing else there; players ask 843 first.",
+            rich_help_panel=_SECURITY,
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Serve TLS with this certificate chain (PEM).", rich_help_panel=_SECURITY),
+    ] = None,
+    tls_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="The key of the certificate, if it is in a file of its own.", rich_help_panel=_SECURITY
+        ),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=with_default(
+                "Encoding of the text that your handler gets: utf-8, or the code page of an old movie such as "
+                "shift_jis; none hands on bytes.",
+                "utf-8",
+            ),
+            show_default=False,
+            rich_help_panel=_TEXT,
+        ),
+    ] = None,
+    errors: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help=with_default(f"What to do with text that does not fit: {', '.join(ERROR_RULES)}.", "strict"),
+            show_default=False,
+            rich_help_panel=_TEXT,
+        ),
+    ] = None,
+    speaks_first: Annotated[
+        bool | None,
+        typer.Option(
+            "--speaks-first", help="Your handler greets its clients before they say anything.", rich_help_panel=_TEXT
+        ),
+    ] = None,
+    detect: Annotated[
+        bool | None,
+        typer.Option(
+            "--detect/--no-detect",
+            help=with_default("Tell policy requests and HTTP from messages by the first bytes of a client.", "detect"),
+            show_default=False,
+            rich_help_panel=_TEXT,
+        ),
+    ] = None,
+    **limits: str | None,
+) -> None:
+    """Serve an application, or your own handler, until Ctrl-C or SIGTERM.
+
+    Every option but --config and --reload may stand in the configuration file. Exits with 0 when it was stopped, 1 when
+    it cannot listen, and 2 when an option cannot work.
+    """
+    options = combine(
+        explicit(
+            {
+                "app": app,
+                "host": host,
+                "port": port,
+                "path": path,
+                "policy": policy,
+                "policy_port": policy_port,
+                "tls_cert": tls_cert,
+                "tls_key": tls_key,
+                "encoding": encoding,
+                "errors": errors,
+                "speaks_first": speaks_first,
+                "detect": detect,
+                "log_level": log_level and log_level.lower(),
+            }
+        ),
+        explicit(limits),
+        config,
+    )
+    if reload:
+        raise typer.Exit(run_reloading(options))
+    try:
+        run_daemon(options)
+    except LoadError as error:
+        if error.trace:
+            show_load_error(error)
+            raise typer.Exit(2) from error
+        raise
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make it a command."""
+    app.command("serve")(serve)

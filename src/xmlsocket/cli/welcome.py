@@ -1,0 +1,72 @@
+"""What the daemon says when it has started: where to connect, and how to try it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import Any, Final
+
+from rich.text import Text
+
+from ..limits import Limits
+from ..net import Server
+from .configuration import ServeOptions
+from .loading import Service
+
+_RESERVE: Final = 64
+"""Descriptors that the process needs for other things than connections: listeners, files, the event loop."""
+
+
+def describe(
+    options: ServeOptions, service: Service, server: Server[Any], policy_server: Server[bytes] | None
+) -> Iterator[Text]:
+    """Write the lines."""
+    tls = ", TLS" if options.tls_cert else ""
+    if options.path is not None:
+        where, address = f"the Unix socket {options.path}", options.path
+    else:
+        host = options.host
+        everywhere = host in ("*", "0.0.0.0", "::")
+        where = f"{'every address of this machine' if everywhere else host}, port {server.port}"
+        shown = "localhost" if everywhere else host
+        address = f"[{shown}]:{server.port}" if ":" in shown else f"{shown}:{server.port}"
+    yield Text.assemble("serving ", (service.name, "bold"), f" on {where}{tls}")
+    flag = "--tls " if options.tls_cert else ""
+    yield Text(f"  connect: xmlsocket connect {flag}{shlex.quote(address)}")
+    if not options.tls_cert:
+        yield Text(f"  netcat:  {_netcat(options, server, service.example)}")
+    yield Text(f"  policy:  {_policy(options, policy_server)}")
+    yield Text("  stop:    Ctrl-C, or SIGTERM")
+
+
+def _netcat(options: ServeOptions, server: Server[Any], message: str) -> str:
+    # -w 1 ends every netcat in circulation a second after the last byte; -N and -q are not in all of them.
+    if options.path is not None:
+        target = f"-U {shlex.quote(options.path)}"
+    else:
+        host = options.host
+        target = f"{'localhost' if host in ('*', '0.0.0.0', '::') else host} {server.port}"
+    return f"printf '{message}\\0' | nc -w 1 {target}"
+
+
+def _policy(options: ServeOptions, policy_server: Server[bytes] | None) -> str:
+    if options.policy is None:
+        return "none, so Flash movies from other hosts cannot connect; --policy FILE lets them"
+    also = "" if policy_server is None else f", and on port {policy_server.port}"
+    return f"{options.policy}, for whoever asks here{also}"
+
+
+def describe_shortage(descriptors: int | None, limits: Limits) -> str | None:
+    """Say that the system allows fewer connections than the limits do, if it does."""
+    if descriptors is None:
+        return None
+    room = max(descriptors - _RESERVE, 0)
+    if limits.max_connections is not None and limits.max_connections <= room:
+        return None
+    wanted = (
+        "no limit on connections" if limits.max_connections is None else f"max_connections {limits.max_connections:,}"
+    )
+    return (
+        f"  note:    this system allows {descriptors:,} descriptors to this process, so about {room:,} connections "
+        f"({wanted}); raise the hard limit (ulimit -Hn, LimitNOFILE= of systemd), or lower max_connections"
+    )
