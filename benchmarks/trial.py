@@ -69,7 +69,7 @@ def _wait_until_listening(server: subprocess.Popen[bytes], port: int, errors: IO
 
 def _tail(errors: IO[bytes]) -> str:
     errors.seek(0)
-    return errors.read()[-2000:].decode(errors="replace")
+    return errors.read()[-1500:].decode(errors="replace").strip()
 
 
 @contextlib.contextmanager
@@ -85,7 +85,11 @@ def _running(contestant: Contestant, mode: str, port: int, cores: set[int]) -> I
         )
         try:
             _wait_until_listening(server, port, errors)
-            yield server
+            try:
+                yield server
+            except TrialError as error:
+                said = _tail(errors)
+                raise TrialError(f"{error}; the server said:\n{said}" if said else str(error)) from None
             if server.poll() is not None:
                 raise TrialError(f"the server died under the load with {server.returncode}:\n{_tail(errors)}")
         finally:
