@@ -172,11 +172,13 @@ def test_a_message_that_cannot_be_sent_changes_nothing_on_the_connection(message
 
 def test_without_an_encoding_messages_are_bytes(runner):
     async def main():
-        async with xmlsocket.serve(echo, LOCALHOST, 0, encoding=None) as server:
-            async with xmlsocket.connect(LOCALHOST, server.port, encoding=None) as client:
-                await client.send(b"\xff\xfe")
-                await client.send("é")
-                assert [await client.receive(), await client.receive()] == [b"\xff\xfe", "é".encode()]
+        async with (
+            xmlsocket.serve(echo, LOCALHOST, 0, encoding=None) as server,
+            xmlsocket.connect(LOCALHOST, server.port, encoding=None) as client,
+        ):
+            await client.send(b"\xff\xfe")
+            await client.send("é")
+            assert [await client.receive(), await client.receive()] == [b"\xff\xfe", "é".encode()]
 
     runner(main())
 
@@ -687,14 +689,17 @@ def test_a_handler_may_go_on_sending_after_the_peer_has_ended_its_side(runner):
 def test_a_reset_in_the_middle_of_a_message_ends_only_that_connection(runner, unfinished):
     async def main():
         handler = Echo()
-        async with xmlsocket.serve(handler, LOCALHOST, 0, detect=False) as server:
-            async with xmlsocket.connect(LOCALHOST, server.port) as other, peer_of(server) as peer:
-                await peer.send(unfinished)
-                await until(lambda: server.traffic.bytes_received == len(unfinished) and len(server.connections) == 2)
-                peer.reset()
-                await until(lambda: server.closed_by_reason[CloseReason.CONNECTION_LOST] == 1)
-                await other.send("still here")
-                assert await other.receive() == "still here"
+        async with (
+            xmlsocket.serve(handler, LOCALHOST, 0, detect=False) as server,
+            xmlsocket.connect(LOCALHOST, server.port) as other,
+            peer_of(server) as peer,
+        ):
+            await peer.send(unfinished)
+            await until(lambda: server.traffic.bytes_received == len(unfinished) and len(server.connections) == 2)
+            peer.reset()
+            await until(lambda: server.closed_by_reason[CloseReason.CONNECTION_LOST] == 1)
+            await other.send("still here")
+            assert await other.receive() == "still here"
 
     runner(main())
 
@@ -864,5 +869,32 @@ def test_waiting_for_the_end_after_the_peer_has_ended_its_side_ends_ours(runner)
             assert connection.is_open
             await connection.wait_closed()
             assert connection.close_reason is CloseReason.PEER_CLOSED
+
+    runner(main())
+
+
+def test_closing_right_after_the_peer_has_reset_the_connection_is_harmless(runner):
+    async def main():
+        for end in ("close_nowait", "server"):
+            async with bench() as (connection, peer):
+                peer.reset()  # the event loop cannot have seen it yet
+                if end == "close_nowait":
+                    connection.close_nowait()
+                    await connection.wait_closed()
+
+    runner(main())
+
+
+def test_a_server_that_closes_right_after_its_peers_have_reset_is_closed(runner):
+    async def main():
+        handler = Echo()
+        async with xmlsocket.serve(handler, LOCALHOST, 0, detect=False) as server:
+            for _ in range(3):
+                async with peer_of(server) as peer:
+                    await until(lambda: handler.connection is not None)
+                    handler.connection = None
+                    peer.reset()
+            async with asyncio.timeout(10):
+                await server.close()
 
     runner(main())
