@@ -4,7 +4,9 @@
  * with 1 and a sentence when a message was lost, repeated, reordered or altered or a connection was closed, and with 2 and
  * a sentence when it could not do its work at all. `loadgen --help` lists scenarios and options.
  *
- * The machinery comes first (connections, sending, receiving), then one section for each scenario. */
+ * The machinery comes first (connections, sending, receiving), then one section for each scenario. It is one file, and
+ * longer than others here, because all sections share that state, and because a reader of a figure should find what stands
+ * behind it in one place. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -632,11 +634,13 @@ static _Noreturn void usage(void) {
 }
 
 static void read_options(int count, char **values) {
-    enum { HOST, PORT, CONNECTIONS, DEPTH, SIZE, PUBLISHERS, TEXT, SECONDS, WARM_UP, PATIENCE, POLICY, SILENT, SPIN, PIDS, HELP };
+    enum { HOST, PORT, CONNECTIONS, DEPTH, SIZE, PUBLISHERS, TEXT, SECONDS, WARM_UP, PATIENCE,
+           POLICY, SILENT, SPIN, PIDS, HELP };
     static const struct option known[] = {
         {"host", 1, 0, HOST}, {"port", 1, 0, PORT}, {"connections", 1, 0, CONNECTIONS}, {"depth", 1, 0, DEPTH},
         {"size", 1, 0, SIZE}, {"publishers", 1, 0, PUBLISHERS}, {"text", 1, 0, TEXT}, {"seconds", 1, 0, SECONDS},
-        {"warm-up", 1, 0, WARM_UP}, {"patience", 1, 0, PATIENCE}, {"policy", 1, 0, POLICY}, {"silent", 0, 0, SILENT}, {"spin", 0, 0, SPIN},
+        {"warm-up", 1, 0, WARM_UP}, {"patience", 1, 0, PATIENCE}, {"policy", 1, 0, POLICY},
+        {"silent", 0, 0, SILENT}, {"spin", 0, 0, SPIN},
         {"server-pids", 1, 0, PIDS}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
     for (int found; (found = getopt_long(count, values, "", known, NULL)) != -1;) {
         switch (found) {
