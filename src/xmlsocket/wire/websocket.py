@@ -5,6 +5,7 @@ From the peer, binary frames are a byte stream whose frame boundaries mean nothi
 
 from __future__ import annotations
 
+import itertools
 import sys
 from typing import Final, NamedTuple, TypeAlias, cast
 
@@ -154,6 +155,8 @@ class FrameDecoder:
             at = self._take(data, 0, BINARY, self._limit, cast("list[bytes]", items))
         if at < len(data):
             self._decode(data, at, items)
+        elif not self._whole_messages:
+            return _joined(items)
         return items if self._whole_messages else _join_stream(items)
 
     def _decode(self, data: bytes, at: int, items: list[Received]) -> None:
@@ -163,9 +166,12 @@ class FrameDecoder:
         try:
             while at < end:
                 if not self._left:
-                    frame = at = self._take_whole(data, at, items)
-                    at = self._open(data, frame, items)
-                    if at == frame or self.is_closed:
+                    before = at
+                    at = self._take_run(data, at, items)
+                    if at > before:
+                        continue
+                    at = self._open(data, at, items)
+                    if at == before or self.is_closed:
                         break
                 elif not self._compressed:
                     at = self._read(data, at, items)
@@ -181,10 +187,13 @@ class FrameDecoder:
             if not self.is_closed:
                 self._held = data[at:]
 
-    def _take_whole(self, data: bytes, at: int, items: list[Received]) -> int:
-        """Take what comes as messages of one whole frame, if no fragmented message is under way."""
-        if not self._kind:
-            at = self._take(data, at, BINARY, self._limit, cast("list[bytes]", items))
+    def _take_run(self, data: bytes, at: int, items: list[Received]) -> int:
+        """Take messages of one whole frame, of the same kind, if no fragmented message is under way."""
+        if self._kind:
+            return at
+        if data[at] == FINAL | BINARY:
+            return self._take(data, at, BINARY, self._limit, cast("list[bytes]", items))
+        if data[at] == FINAL | TEXT:
             payloads: list[bytes] = []
             at = self._take(data, at, TEXT, self._limit, payloads)
             for payload in payloads:
@@ -244,11 +253,8 @@ class FrameDecoder:
         if opcode not in _OPCODES:
             raise FrameError(PROTOCOL_ERROR, f"a frame has the unknown opcode {opcode}")
         if bool(second & MASKED) == self._is_client:
-            raise FrameError(
-                PROTOCOL_ERROR,
-                f"a frame of a {'server' if self._is_client else 'client'} is "
-                f"{'masked' if self._is_client else 'not masked'}",
-            )
+            wrong = "server is masked" if self._is_client else "client is not masked"
+            raise FrameError(PROTOCOL_ERROR, f"a frame of a {wrong}")
         if opcode >= CLOSE:
             if not first & FINAL:
                 raise FrameError(PROTOCOL_ERROR, "a control frame is fragmented")
@@ -333,23 +339,21 @@ class FrameDecoder:
         """Add payload to the message under way."""
         if self._kind == BINARY and not self._whole_messages and not self._compressed:
             items.append(piece)
-        elif ends and self._assembly is None:
-            self._deliver(piece, items)
         else:
-            if self._assembly is None:
+            if self._assembly is None and not ends:
                 self._assembly = bytearray()
-            self._assembly += piece
+            payload: bytes | bytearray = piece
+            if self._assembly is not None:
+                self._assembly += piece
+                payload = self._assembly
             if ends:
-                self._deliver(self._assembly, items)
                 self._assembly = None
+                if self._kind == BINARY:
+                    items.append(bytes(payload))
+                else:
+                    self._deliver_text(payload, items)
         if ends:
             self._kind = 0
-
-    def _deliver(self, payload: bytes | bytearray, items: list[Received]) -> None:
-        if self._kind == BINARY:
-            items.append(bytes(payload))
-        else:
-            self._deliver_text(payload, items)
 
     def _deliver_text(self, payload: bytes | bytearray, items: list[Received]) -> None:
         if len(payload) == self._limit and payload[-1]:
@@ -360,26 +364,24 @@ class FrameDecoder:
             raise FrameError(INVALID_DATA, f"a text message is not valid UTF-8 at byte {error.start}") from None
 
 
+def _joined(pieces: list[Received]) -> list[Received]:
+    joined = b"".join(cast("list[bytes]", pieces))
+    return [joined] if joined else []
+
+
 def _join_stream(items: list[Received]) -> list[Received]:
     """Join neighbouring pieces of the byte stream; empty ones say nothing."""
-    try:
-        joined = b"".join(cast("list[bytes]", items))
-    except TypeError:  # there is something else among them
-        pass
-    else:
-        return [joined] if joined else []
+    kinds = set(map(type, items))
+    if bytes not in kinds:
+        return items
+    if len(kinds) == 1:
+        return _joined(items)
     merged: list[Received] = []
-    run: list[bytes] = []
-    for item in items:
-        if isinstance(item, bytes):
-            run.append(item)
-            continue
-        if any(run):
-            merged.append(b"".join(run))
-        run.clear()
-        merged.append(item)
-    if any(run):
-        merged.append(b"".join(run))
+    for is_stream, run in itertools.groupby(items, lambda item: isinstance(item, bytes)):
+        if is_stream:
+            merged += _join_stream(list(run))
+        else:
+            merged += run
     return merged
 
 
