@@ -202,6 +202,11 @@ class CloseReason(enum.Enum):
     FRAME_ERROR = "the peer broke the WebSocket protocol"
     HANDSHAKE_FAILED = "the WebSocket handshake failed"
     HTTP_ANSWERED = "an HTTP request was answered"
+    UPSTREAM_REFUSED = "the server behind the gateway cannot be reached"
+    UPSTREAM_LOST = "the connection to the server behind the gateway was lost"
+    UPSTREAM_CLOSED = "the server behind the gateway closed the connection"
+    PING_TIMEOUT = "the peer answered no ping within websocket_ping_interval"
+    HANDSHAKE_TIMEOUT = "the handshake was not finished within handshake_timeout"
     SLOW_READER = "the peer reads too slowly: its backlog passed max_send_backlog"
     FIRST_BYTE_TIMEOUT = "the peer sent nothing within first_byte_timeout"
     IDLE_TIMEOUT = "nothing was received for idle_timeout"
@@ -222,6 +227,7 @@ _ORDERLY = frozenset(
         CloseReason.SHUTDOWN,
         CloseReason.POLICY_ANSWERED,
         CloseReason.HTTP_ANSWERED,
+        CloseReason.UPSTREAM_CLOSED,
     }
 )
 

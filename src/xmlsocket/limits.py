@@ -65,8 +65,15 @@ class LimitSet:
 _Limits = TypeVar("_Limits", bound=LimitSet)
 
 
-def from_options(cls: type[_Limits], options: typing.Mapping[str, object]) -> _Limits:
+def from_options(
+    cls: type[_Limits], options: typing.Mapping[str, object], *, also: typing.Iterable[str] = ()
+) -> _Limits:
     """Make a limits object from loose options.
+
+    Args:
+        cls: The class of the limits.
+        options: Names and values.
+        also: Other names that could have been meant.
 
     Raises:
         ConfigurationError: A name is unknown (the nearest right one is named) or a value cannot work.
@@ -74,7 +81,7 @@ def from_options(cls: type[_Limits], options: typing.Mapping[str, object]) -> _L
     names = [description.name for description in cls.describe()]
     for name in options:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
+            near = difflib.get_close_matches(name, [*names, *also], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ConfigurationError(f"unknown option {name}{hint}")
     return cls(**options)
@@ -163,6 +170,16 @@ class Limits(LimitSet):
         unit="bytes",
         why="the head of an HTTP request: a browser's are below 1 KiB, and cookies of the same host may add a few more",
     )
+    handshake_timeout: float | None = limit(
+        10.0,
+        unit="seconds",
+        why="for a browser's request, or the handshake of TLS, to be complete once it has begun",
+    )
+    websocket_ping_interval: float | None = limit(
+        30.0,
+        unit="seconds",
+        why="between pings to browsers, which answer by themselves; proxies in between cut what is silent for a minute",
+    )
     accept_backlog: int = limit(
         4096,
         unit="connections",
@@ -220,6 +237,8 @@ class LimitOptions(TypedDict, total=False):
     send_low_water: int
     max_send_backlog: int | None
     max_handshake_size: int
+    handshake_timeout: float | None
+    websocket_ping_interval: float | None
     accept_backlog: int
     accept_retry_interval: float
     backoff_initial: float

@@ -11,21 +11,33 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from typing import Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from ..errors import (
     CloseReason,
     ConcurrencyError,
     ConnectionClosedError,
-    InvalidTextError,
+    FrameError,
     MessageTooLargeError,
     OversizedMessageError,
+    RemoteProtocolError,
 )
-from ..wire import Batch, Encoder, Markup, MessageT
+from ..wire import Batch, Encoder, Markup, MessageDecoder, MessageT
 from .endpoint import Endpoint, Traffic, next_id
+from .half_close import end_output
 from .handler import Handler
 
-_REASONS = {MessageTooLargeError: CloseReason.MESSAGE_TOO_LARGE, InvalidTextError: CloseReason.INVALID_TEXT}
+if TYPE_CHECKING:
+    from .http import Request
+    from .websocket import WebSocket
+
+_FRAME_REASONS = {1007: CloseReason.INVALID_TEXT, 1009: CloseReason.MESSAGE_TOO_LARGE}
+
+
+def _reason_of(error: RemoteProtocolError) -> CloseReason:
+    if isinstance(error, FrameError):
+        return _FRAME_REASONS.get(error.close_code, CloseReason.FRAME_ERROR)
+    return CloseReason.MESSAGE_TOO_LARGE if isinstance(error, MessageTooLargeError) else CloseReason.INVALID_TEXT
 
 
 class Connection(asyncio.Protocol, Generic[MessageT]):
@@ -39,6 +51,7 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
         "_bytes_received",
         "_bytes_sent",
         "_bytes_taken",
+        "_client_address",
         "_closed_waiters",
         "_decoder",
         "_encoder",
@@ -61,6 +74,7 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
         "_receiver",
         "_senders",
         "_transport",
+        "_websocket",
         "id",
     )
 
@@ -68,7 +82,9 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
         self.id = next_id()
         self._endpoint = endpoint
         self._handler = handler
-        self._decoder = endpoint.new_decoder()
+        self._decoder: MessageDecoder[MessageT] | WebSocket[MessageT] = endpoint.new_decoder()
+        self._websocket: WebSocket[MessageT] | None = None
+        self._client_address: Any = None  # as a trusted proxy tells it
         self._encoder: Encoder = endpoint.encoder
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)  # until connection_made
         self._reason: CloseReason | None = None
@@ -310,9 +326,14 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
         self.close_nowait()
         await self.wait_closed()
 
-    def close_nowait(self) -> None:
-        """Begin what :meth:`close` does, without waiting."""
-        self._begin_close(self._reason or (CloseReason.PEER_CLOSED if self._is_ended else CloseReason.CLOSED))
+    def close_nowait(self, reason: CloseReason | None = None) -> None:
+        """Begin what :meth:`close` does, without waiting.
+
+        Args:
+            reason: What statistics and the log say; a WebSocket client gets the close code that goes with it.
+        """
+        usual = CloseReason.PEER_CLOSED if self._is_ended else CloseReason.CLOSED
+        self._begin_close(reason or self._reason or usual)
 
     async def wait_closed(self) -> None:
         """Wait until the connection is closed, whoever closes it.
@@ -395,13 +416,15 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
 
     def _end_output(self) -> None:
         # Closing a socket with unread input makes the kernel send a reset, which can destroy what the peer has not read
-        # yet. So end only our direction, and read on until the peer ends its own.
-        if self._is_ended or not self._transport.can_write_eof():
+        # yet. So end only our direction, and read on until the peer ends its own; a WebSocket does so by close frames.
+        if self._websocket is not None:
+            self._write(self._websocket.encode_close(cast("CloseReason", self._reason)))
+        elif not self._is_ended:
+            end_output(self._transport)
+        if self._is_ended:
             self._transport.close()
-            return
-        if self._is_reading_paused:
+        else:
             self.resume_reading()
-        self._transport.write_eof()
 
     def _handler_failed(self, error: BaseException) -> None:
         self._endpoint.logger.error("the handler of %r failed", self, exc_info=error)
@@ -412,8 +435,7 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See :class:`asyncio.Protocol`."""
         self._transport = cast("asyncio.Transport", transport)
-        limits = self._endpoint.limits
-        self._transport.set_write_buffer_limits(limits.send_high_water, limits.send_low_water)
+        self._set_buffer_limits()
         self._endpoint.opened(self)
         if self._endpoint.logger.isEnabledFor(logging.DEBUG):
             self._endpoint.logger.debug("opened %r", self)
@@ -421,6 +443,10 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
             self._handler.connected(self)
         except Exception as error:  # whatever a user's code raises ends its own connection only
             self._handler_failed(error)
+
+    def _set_buffer_limits(self) -> None:
+        limits = self._endpoint.limits
+        self._transport.set_write_buffer_limits(limits.send_high_water, limits.send_low_water)
 
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
@@ -431,7 +457,21 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
                 self._hand_on(messages)
             if self._decoder.error is not None:
                 self._endpoint.logger.warning("%r: %s", self, self._decoder.error)
-                self._begin_close(_REASONS[type(self._decoder.error)])
+                self._begin_close(_reason_of(self._decoder.error))
+        elif self._websocket is not None:
+            self._websocket.feed(data)  # until the peer's close frame
+        if self._websocket is not None:
+            self._answer_frames(self._websocket)
+
+    def _answer_frames(self, websocket: WebSocket[MessageT]) -> None:
+        if websocket.replies:
+            replies = b"".join(websocket.replies)
+            websocket.replies.clear()
+            if self._is_open:
+                self._write(replies)
+        if (websocket.peer_close is not None or websocket.error is not None) and not self._is_ended:
+            if self.eof_received() is False:
+                self._transport.close()
 
     def _hand_on(self, messages: list[MessageT]) -> None:
         self._messages_received += len(messages)
@@ -459,8 +499,8 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
             self._handler.ended(self)
         except Exception as error:  # whatever a user's code raises ends its own connection only
             self._handler_failed(error)
-        if self._is_open and not self._transport.can_write_eof():
-            # TLS cannot stay half open. Whoever goes on sending must be told, not think that it arrives.
+        if self._is_open and not (self._websocket is None and self._transport.can_write_eof()):
+            # Neither TLS nor a WebSocket can stay half open. Whoever goes on sending must be told so.
             self._begin_close(CloseReason.PEER_CLOSED)
         return self._is_open
 
@@ -510,8 +550,16 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
 
     @property
     def remote_address(self) -> Any:
-        """Where the peer is: ``(host, port)`` for IPv4, ``(host, port, flow, scope)`` for IPv6, a path for Unix."""
-        return self._transport.get_extra_info("peername")
+        """Where the peer is: ``(host, port)`` for IPv4, ``(host, port, flow, scope)`` for IPv6, a path for Unix.
+
+        Behind a trusted proxy it is the client's own address, with port 0 where the proxy does not tell it.
+        """
+        return self._client_address or self._transport.get_extra_info("peername")
+
+    @property
+    def request(self) -> Request | None:
+        """The request of a WebSocket client's handshake: path, query, headers. ``None`` for other clients."""
+        return None if self._websocket is None else self._websocket.request
 
     @property
     def local_address(self) -> Any:
@@ -532,4 +580,3 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
     def statistics(self) -> Traffic:
         """What went over the connection so far; bytes without the overhead of TCP and TLS."""
         return Traffic(self._messages_received, self._messages_sent, self._bytes_received, self._bytes_sent)
-

@@ -114,7 +114,9 @@ class Endpoint(Generic[MessageT]):
         assert timeout is not None
         seen, self._silent = self._silent, {}
         for identifier, connection in list(self.connections.items()):
-            count = connection._bytes_received
+            # A browser answers our pings, which is no sign of its user.
+            is_websocket = connection._websocket is not None
+            count = connection._messages_received if is_websocket else connection._bytes_received
             before, rounds = seen.get(identifier, (-1, 0))
             rounds = rounds + 1 if before == count else 0
             if rounds > 4:

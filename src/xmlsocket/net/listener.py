@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import ssl as tls
 from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 from ..errors import CloseReason
 from ..limits import Limits
@@ -11,8 +15,15 @@ from ..wire import MessageT, TextCodec
 from .connection import Connection
 from .deadlines import DeadlineQueue
 from .endpoint import Endpoint
+from .forwarding import Network, is_trusted
 from .handler import Handler
 from .opening import Opening
+
+if TYPE_CHECKING:
+    from .websocket import Door
+
+# A ping frame without payload (RFC 6455, section 5.5.2).
+PING = b"\x89\x00"
 
 
 class Listener(Endpoint[MessageT]):
@@ -26,6 +37,11 @@ class Listener(Endpoint[MessageT]):
         policy: The answer to policy requests, NUL included, or ``None`` to refuse them.
         detects: Whether clients may speak anything else than XMLSocket.
         speaks_first: Whether the handler meets clients before they have sent anything.
+        door: Lets browsers in; ``None`` to refuse HTTP.
+        ssl: For clients that begin with a TLS handshake; ``None`` to refuse them.
+        requires_tls: Whether everything but policy requests must come inside TLS.
+        trusted_proxies: Who may say for whom it connects.
+        proxy_protocol: Whether they say so by a PROXY header before the first byte.
     """
 
     def __init__(
@@ -38,11 +54,29 @@ class Listener(Endpoint[MessageT]):
         policy: bytes | None,
         detects: bool,
         speaks_first: bool,
+        door: Door | None = None,
+        ssl: tls.SSLContext | None = None,
+        requires_tls: bool = False,
+        trusted_proxies: Sequence[Network] = (),
+        proxy_protocol: bool = False,
     ) -> None:
         super().__init__(handler, limits, codec, logger)
         self.policy = policy
         self.detects = detects
         self.speaks_first = speaks_first
+        self.door = door
+        self.ssl = ssl
+        self.requires_tls = requires_tls
+        self._trusted_proxies = trusted_proxies
+        self._proxy_protocol = proxy_protocol
+        self.handshake_tasks: set[asyncio.Task[None]] = set()
+        self.handshakes = DeadlineQueue[Opening[MessageT]](
+            self.loop, limits.handshake_timeout, Opening.waited_for_handshake
+        )
+        self._pinged: dict[int, int] = {}
+        self._ping_timer: asyncio.TimerHandle | None = None
+        if door is not None and limits.websocket_ping_interval is not None:
+            self._ping_timer = self.loop.call_later(limits.websocket_ping_interval, self._ping)
         self.openings: set[Opening[MessageT]] = set()
         self.detection = DeadlineQueue[Opening[MessageT]](
             self.loop, limits.detection_timeout, Opening.waited_for_detection
@@ -60,7 +94,7 @@ class Listener(Endpoint[MessageT]):
         refusal = None
         if limits.max_connections is not None and len(self.openings) + len(self.connections) >= limits.max_connections:
             refusal = CloseReason.TOO_MANY_CONNECTIONS
-        elif limits.max_connections_per_address is not None:
+        elif limits.max_connections_per_address is not None and not self._is_trusted(opening.address):
             if self._by_address[_host(opening.address)] >= limits.max_connections_per_address:
                 refusal = CloseReason.TOO_MANY_FROM_ADDRESS
         if refusal is None:
@@ -74,6 +108,26 @@ class Listener(Endpoint[MessageT]):
         self._is_refusing = True
         self.logger.log(level, "refused %s: %s", opening.address, refusal.value)
         return False
+
+    def expects_proxy_header(self, opening: Opening[MessageT]) -> bool:
+        """Whether a client is a proxy that must say first whom it speaks for."""
+        return self._proxy_protocol and self._is_trusted(opening.address)
+
+    def _is_trusted(self, address: object) -> bool:
+        return bool(self._trusted_proxies) and is_trusted(_host(address), self._trusted_proxies)
+
+    def _ping(self) -> None:
+        # All at one time: a browser answers within a round trip, and what was received since the last time says so.
+        pinged, self._pinged = self._pinged, {}
+        for identifier, connection in list(self.connections.items()):
+            if connection._websocket is None or not connection._is_open:
+                continue
+            if pinged.get(identifier) == connection._bytes_received and not connection._is_reading_paused:
+                connection._drop(CloseReason.PING_TIMEOUT)
+            else:
+                self._pinged[identifier] = connection._bytes_received
+                connection._write(PING)
+        self._ping_timer = self.loop.call_later(cast("float", self.limits.websocket_ping_interval), self._ping)
 
     def dismiss(self, opening: Opening[MessageT]) -> None:
         """Forget a client: it has become a connection, or it is gone."""
@@ -106,6 +160,11 @@ class Listener(Endpoint[MessageT]):
         self.detection.clear()
         self.first_byte.clear()
         self.answered.clear()
+        self.handshakes.clear()
+        if self._ping_timer is not None:
+            self._ping_timer.cancel()
+        for task in self.handshake_tasks:
+            task.cancel()
         for opening in list(self.openings):
             opening.abort()
 

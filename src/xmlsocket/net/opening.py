@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl as tls
 from typing import TYPE_CHECKING, Any, Generic, cast
 
-from ..errors import CloseReason
+from ..errors import CloseReason, ProxyHeaderError
 from ..wire import NUL, POLICY_REQUESTS, MessageT, Protocol, detect
+from ..wire.proxy_protocol import ProxyHeaderDecoder
 from .connection import Connection
+from .half_close import end_output
+from .http import Upgrade
 
 if TYPE_CHECKING:
+    from .handshake import Handshake
     from .listener import Listener
 
-_REFUSALS = {
-    Protocol.HTTP: b"HTTP/1.1 501 Not Implemented\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
-    b"This port speaks XMLSocket: text messages, each ended by a zero byte.\n",
-    # A fatal handshake_failure alert, so that the client says "TLS" rather than "connection reset".
-    Protocol.TLS: b"\x15\x03\x01\x00\x02\x02\x28",
-}
+_NO_HTTP = (
+    b"HTTP/1.1 501 Not Implemented\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
+    b"This port speaks XMLSocket: text messages, each ended by a zero byte.\n"
+)
+# A fatal handshake_failure, so that the client says "TLS" rather than "connection reset".
+_TLS_ALERT = b"\x15\x03\x01\x00\x02\x02\x28"
 
 
 class Opening(asyncio.Protocol, Generic[MessageT]):
@@ -29,14 +34,30 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
     but as long as nothing was sent to it, its first bytes may still turn out to be a policy request.
     """
 
-    __slots__ = ("_connection", "_is_answered", "_listener", "_start", "_transport")
+    __slots__ = (
+        "_client_address",
+        "_connection",
+        "_handshake",
+        "_is_answered",
+        "_is_secure",
+        "_is_wrapping",
+        "_listener",
+        "_proxy_header",
+        "_start",
+        "_transport",
+    )
 
     def __init__(self, listener: Listener[MessageT]) -> None:
         self._listener = listener
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)  # until connection_made
         self._connection: Connection[MessageT] | None = None
         self._start = b""
+        self._handshake: Handshake | None = None
+        self._proxy_header: ProxyHeaderDecoder | None = None
+        self._client_address: Any = None
         self._is_answered = False
+        self._is_secure = False
+        self._is_wrapping = False  # in TLS, whose handshake is under way
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See :class:`asyncio.Protocol`."""
@@ -48,6 +69,8 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
         elif not listener.detects:
             self._become()
         else:
+            if listener.expects_proxy_header(self):
+                self._proxy_header = ProxyHeaderDecoder()
             listener.detection.add(self)
             if listener.speaks_first:
                 self._open()._hold()
@@ -57,17 +80,21 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
     @property
     def address(self) -> Any:
         """The client's address, as ``Connection.remote_address``."""
-        return self._transport.get_extra_info("peername")
+        return self._client_address or self._transport.get_extra_info("peername")
 
-    def _open(self) -> Connection[MessageT]:
-        if self._connection is None:
+    def _open(self, upgrade: Upgrade | None = None) -> Connection[MessageT]:
+        is_new = self._connection is None
+        connection = self._connection = self._connection or Connection(self._listener, self._listener.handler)
+        connection._client_address = self._client_address
+        if upgrade is not None and self._listener.door is not None:
+            self._listener.door.adopt(connection, upgrade, self.address)
+        if is_new:
             self._listener.dismiss(self)
-            self._connection = Connection(self._listener, self._listener.handler)
-            self._connection.connection_made(self._transport)
-        return self._connection
+            connection.connection_made(self._transport)
+        return connection
 
-    def _become(self) -> Connection[MessageT]:
-        connection = self._open()
+    def _become(self, upgrade: Upgrade | None = None) -> Connection[MessageT]:
+        connection = self._open(upgrade)
         self._settle()
         self._transport.set_protocol(connection)
         connection._release()
@@ -76,10 +103,11 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
     def _settle(self) -> None:
         self._listener.detection.discard(self)
         self._listener.first_byte.discard(self)
+        self._listener.handshakes.discard(self)
 
     def waited_for_detection(self) -> None:
         """The client said nothing for ``detection_timeout``: let the handler speak to it."""
-        if not self._start and not self._transport.is_closing():
+        if not self._start and self._proxy_header is None and not self._transport.is_closing():
             self._open()._release()
 
     def waited_for_first_byte(self) -> None:
@@ -90,20 +118,110 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
             self._end(CloseReason.FIRST_BYTE_TIMEOUT)
             self._transport.abort()
 
+    def waited_for_handshake(self) -> None:
+        """A handshake that was begun is not finished within ``handshake_timeout``."""
+        self._end(CloseReason.HANDSHAKE_TIMEOUT)
+        self._transport.abort()
+
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
         if self._is_answered:
             return
+        if self._handshake is not None:
+            self._shake(self._handshake, data)
+            return
+        if self._proxy_header is not None:
+            data = self._take_proxy_header(self._proxy_header, data)
         self._start += data
+        if not self._is_wrapping:
+            self._detect()
+
+    def _detect(self) -> None:
         protocol = detect(self._start)
         if self._connection is not None and self._connection.statistics.bytes_sent:
             protocol = Protocol.XMLSOCKET  # too late for anything else: it has got messages
-        if protocol is Protocol.XMLSOCKET:
-            self._become().data_received(self._start)
-        elif protocol is Protocol.POLICY:
+        if protocol is not None:
+            self._go_on(protocol)
+
+    def _go_on(self, protocol: Protocol) -> None:
+        listener = self._listener
+        if protocol is Protocol.POLICY:
             self._answer_policy()
-        elif protocol is not None:
-            self._answer(_REFUSALS[protocol], CloseReason.PROTOCOL_REFUSED)
+        elif protocol is Protocol.TLS and listener.ssl is not None and not self._is_secure:
+            self._begin_tls()
+        elif protocol is Protocol.TLS or (listener.requires_tls and not self._is_secure):
+            self._answer(_TLS_ALERT if protocol is Protocol.TLS else b"", CloseReason.PROTOCOL_REFUSED)
+        elif protocol is Protocol.XMLSOCKET:
+            self._become().data_received(self._start)
+        elif listener.door is None:
+            self._answer(_NO_HTTP, CloseReason.PROTOCOL_REFUSED)
+        else:
+            self._settle()
+            listener.handshakes.add(self)
+            self._handshake = listener.door.new_handshake()
+            self._shake(self._handshake, self._start)
+
+    def _take_proxy_header(self, decoder: ProxyHeaderDecoder, data: bytes) -> bytes:
+        try:
+            header = decoder.feed(data)
+        except ProxyHeaderError as error:
+            self._listener.logger.warning("%s: %s", self.address, error)
+            self._end(CloseReason.PROTOCOL_REFUSED)
+            self._is_answered = True
+            self._transport.abort()
+            return b""
+        if header is None:
+            return b""
+        self._proxy_header = None
+        self._client_address = header.source
+        return decoder.rest
+
+    def _shake(self, handshake: Handshake, data: bytes) -> None:
+        outcome = handshake.feed(data)
+        if outcome is None:
+            return
+        if not isinstance(outcome, Upgrade):
+            self._answer(outcome.response, CloseReason.HTTP_ANSWERED)
+            return
+        self._transport.write(outcome.response)
+        connection = self._become(outcome)
+        if outcome.rest:
+            connection.data_received(outcome.rest)
+
+    def _begin_tls(self) -> None:
+        self._settle()
+        self._listener.handshakes.add(self)
+        first, self._start = self._start, b""
+        plain = self._transport
+        self._is_secure = self._is_wrapping = True
+        plain.pause_reading()
+        loop = self._listener.loop
+        task = loop.create_task(self._wrap(plain))
+        self._listener.handshake_tasks.add(task)
+        task.add_done_callback(self._listener.handshake_tasks.discard)
+        # One turn for the task to put the TLS protocol in place, one for that to get its transport.
+        loop.call_soon(loop.call_soon, _feed_tls, plain, first)
+
+    async def _wrap(self, plain: asyncio.Transport) -> None:
+        loop, ssl = self._listener.loop, self._listener.ssl
+        try:
+            secure = await loop.start_tls(plain, self, cast("tls.SSLContext", ssl), server_side=True)
+        except OSError as error:
+            self._listener.logger.info("%s: no TLS: %s", self.address, error)
+            self._end(CloseReason.HANDSHAKE_FAILED)
+            plain.abort()
+            return
+        if secure is None:  # the connection was lost meanwhile
+            return
+        self._client_address = self.address  # a TLS transport forgets it when it is closed
+        self._transport = secure
+        self._is_wrapping = False
+        self._listener.handshakes.discard(self)
+        self._listener.first_byte.add(self)
+        if self._connection is not None:
+            self._connection._transport = secure
+            self._connection._set_buffer_limits()
+        self._detect()  # something may have come along with the end of the handshake
 
     def _answer_policy(self) -> None:
         policy = self._listener.policy
@@ -119,11 +237,7 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
         self._listener.answered.add(self)
         if data:
             self._transport.write(data)
-        if self._transport.can_write_eof():
-            # Read on until the client closes: unread input turns a close into a reset, which can destroy the answer.
-            self._transport.write_eof()
-        else:
-            self._transport.close()
+        end_output(self._transport)
 
     def _end(self, reason: CloseReason) -> None:
         self._settle()
@@ -138,7 +252,10 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
 
     def eof_received(self) -> bool:
         """See :class:`asyncio.Protocol`."""
-        if self._is_answered:
+        if self._is_answered or self._is_wrapping:
+            return False
+        if self._handshake is not None or self._proxy_header is not None:
+            self._end(CloseReason.PEER_CLOSED)
             return False
         if self._start + NUL in POLICY_REQUESTS:
             self._answer_policy()  # typed by hand, without its NUL
@@ -170,3 +287,15 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
     def abort(self) -> None:
         """End it at once: the client has had time enough to read its answer, or the server closes."""
         self._transport.abort()
+
+
+def _feed_tls(transport: asyncio.Transport, data: bytes) -> None:
+    """Hand the bytes that told us that it is TLS to the protocol that start_tls has put in place."""
+    protocol = cast("asyncio.BufferedProtocol", transport.get_protocol())
+    view = memoryview(data)
+    while view and not transport.is_closing():
+        buffer = memoryview(protocol.get_buffer(len(view)))
+        size = min(len(buffer), len(view))
+        buffer[:size] = view[:size]
+        protocol.buffer_updated(size)
+        view = view[size:]

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 import os
 import socket
-import ssl as tls
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, Unpack, overload
 
 from ..errors import CloseReason, ConfigurationError
-from ..limits import LimitOptions, Limits, from_options
-from ..wire import NUL, ErrorRule, MessageT, text_codec
+from ..limits import Limits
+from ..policy import Policy
+from ..wire import NUL, MessageT, TextCodec, text_codec
+from ..wire.deflate import DeflateOptions
+from ..wire.masking import COMPILED_MASK
 from .connection import Connection
 from .endpoint import Traffic
+from .forwarding import Network, trusted_networks
 from .handler import ConnectionHandler, CoroutineHandler, Handler, make_handler
 from .listener import Listener
 from .opening import Opening
+from .options import ServeOptions, ServeSettings, split_options
 from .ports import listen_error
+
+if TYPE_CHECKING:
+    from .websocket import Door
 
 logger = logging.getLogger("xmlsocket.server")
 
@@ -142,18 +150,31 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
         port: TCP port; 0 lets the system choose, see :attr:`Server.port`.
         path: Listen on a Unix socket at this path instead of a TCP port.
         sock: Listen on this bound socket instead.
-        ssl: Serve TLS with this context.
-        policy: The socket policy file for players that ask for one on this port: text that begins with ``<``, bytes, or
-            the path of a file. Without it they are refused.
-        detect: ``False`` narrows the port to XMLSocket: a handler meets each client at once, and policy requests are
-            ordinary messages.
-        speaks_first: Let the handler meet each client when it is accepted, not only when it has sent its first bytes or
-            ``detection_timeout`` has passed. What is sent to a client before that is held back, as it may turn out to
-            be a browser, and ``first_byte_timeout`` does not apply. With ``detect=False`` nothing is held back.
         encoding: Encoding of the text; ``None`` hands on ``bytes``.
-        errors: What to do with text that does not fit: ``"strict"`` closes the connection, ``"replace"``, ``"flash"``.
-        reuse_port: Let several processes listen on the port (``SO_REUSEPORT``).
-        **limits: Any field of :class:`xmlsocket.Limits`.
+        **options: Where else to listen, protocols, and any field of :class:`xmlsocket.Limits`:
+
+            * ``path``: listen on a Unix socket at this path instead of a TCP port;
+            * ``sock``: listen on this bound socket instead;
+            * ``reuse_port``: let several processes listen on the port (``SO_REUSEPORT``);
+            * ``ssl``: a context for clients that begin with TLS. Those that do not are served in plain text beside
+              them, unless ``require_tls`` is true (policy requests are always plain) or ``detect`` is false;
+            * ``policy``: the socket policy file for players that ask for one on this port: text that begins with
+              ``<``, bytes, or the path of a file. Without it they are refused;
+            * ``detect``: ``False`` narrows the port to XMLSocket: a handler meets each client at once, and policy
+              requests are ordinary messages;
+            * ``speaks_first``: let the handler meet each client when it is accepted, not only when it has sent its
+              first bytes or ``detection_timeout`` has passed. What is sent to a client before that is held back, as it
+              may turn out to be a browser, and ``first_byte_timeout`` does not apply. With ``detect=False`` nothing is
+              held back;
+            * ``websocket``: ``False`` refuses browsers. They need the package ``websockets``;
+            * ``allowed_origins``: whose pages may connect, such as ``["https://example.org"]``; ``None`` for all;
+            * ``compression``: compress for browsers that offer it. Costs about 64 KiB for each of them; see
+              ``DeflateOptions``;
+            * ``pages``: what the port shows to browsers: pages by path, or a function that finds one;
+            * ``trusted_proxies``: addresses and networks of proxies whose word on the client's address is taken:
+              ``X-Forwarded-For``, and with ``proxy_protocol`` the PROXY header (versions 1 and 2) that they must send;
+            * ``errors``: what to do with text that does not fit: ``"strict"`` closes the connection, ``"replace"``,
+              ``"flash"``.
 
     Raises:
         ConfigurationError: An argument cannot work.
@@ -167,16 +188,8 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
         host: str | Sequence[str] | None = None,
         port: int | None = None,
         *,
-        path: str | os.PathLike[str] | None = None,
-        sock: socket.socket | None = None,
-        ssl: tls.SSLContext | None = None,
-        policy: bytes | str | os.PathLike[str] | None = None,
-        detect: bool = True,
-        speaks_first: bool = False,
         encoding: str = "utf-8",
-        errors: ErrorRule = "strict",
-        reuse_port: bool = False,
-        **limits: Unpack[LimitOptions],
+        **options: Unpack[ServeOptions],
     ) -> None: ...
 
     @overload
@@ -186,16 +199,8 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
         host: str | Sequence[str] | None = None,
         port: int | None = None,
         *,
-        path: str | os.PathLike[str] | None = None,
-        sock: socket.socket | None = None,
-        ssl: tls.SSLContext | None = None,
-        policy: bytes | str | os.PathLike[str] | None = None,
-        detect: bool = True,
-        speaks_first: bool = False,
         encoding: None,
-        errors: ErrorRule = "strict",
-        reuse_port: bool = False,
-        **limits: Unpack[LimitOptions],
+        **options: Unpack[ServeOptions],
     ) -> None: ...
 
     def __init__(
@@ -204,39 +209,49 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
         host: str | Sequence[str] | None = None,
         port: int | None = None,
         *,
-        path: str | os.PathLike[str] | None = None,
-        sock: socket.socket | None = None,
-        ssl: tls.SSLContext | None = None,
-        policy: bytes | str | os.PathLike[str] | None = None,
-        detect: bool = True,
-        speaks_first: bool = False,
         encoding: str | None = "utf-8",
-        errors: ErrorRule = "strict",
-        reuse_port: bool = False,
-        **limits: Unpack[LimitOptions],
+        **options: Unpack[ServeOptions],
     ) -> None:
-        if (path is not None) + (sock is not None) + (port is not None) != 1:
+        settings, limits = split_options(options)
+        if (settings.path is not None) + (settings.sock is not None) + (port is not None) != 1:
             raise ConfigurationError("say where to listen: a port, a path or a sock, one of them")
-        checked = from_options(Limits, limits)
-        codec = None if encoding is None else text_codec(encoding, errors)
+        codec = None if encoding is None else text_codec(encoding, settings.errors)
         made = make_handler(handler)
-        answer = None if policy is None else load_policy(policy)
-        self._make_listener: Callable[[], Listener[Any]] = lambda: Listener(
-            made, checked, codec, logger, policy=answer, detects=detect, speaks_first=speaks_first
-        )
-        options: dict[str, Any] = {"backlog": checked.accept_backlog, "ssl": ssl}
-        if ssl is not None:
-            options |= {"ssl_handshake_timeout": checked.open_timeout, "ssl_shutdown_timeout": checked.close_timeout}
-        if path is not None:
-            self._where = os.fspath(path)
+        trusted = trusted_networks(settings.trusted_proxies)
+        shared: dict[str, Any] = {
+            "policy": None if settings.policy is None else load_policy(settings.policy),
+            "detects": settings.detect,
+            "speaks_first": settings.speaks_first,
+            "door": _make_door(settings, codec, limits, trusted),
+            "ssl": settings.ssl,
+            "requires_tls": settings.require_tls,
+            "trusted_proxies": trusted,
+            "proxy_protocol": settings.proxy_protocol,
+        }
+        self._make_listener: Callable[[], Listener[Any]] = lambda: Listener(made, limits, codec, logger, **shared)
+        self._prepare(host, port, settings, limits)
+
+    def _prepare(
+        self, host: str | Sequence[str] | None, port: int | None, settings: ServeSettings, limits: Limits
+    ) -> None:
+        options: dict[str, Any] = {"backlog": limits.accept_backlog}
+        if settings.ssl is not None and not settings.detect:
+            options |= {
+                "ssl": settings.ssl,
+                "ssl_handshake_timeout": limits.handshake_timeout,
+                "ssl_shutdown_timeout": limits.close_timeout,
+            }
+        if settings.path is not None:
+            self._where = os.fspath(settings.path)
             self._listen = lambda loop, made: loop.create_unix_server(made, self._where, **options)
-        elif sock is not None:
-            self._where = str(sock.getsockname())
-            create = "create_unix_server" if sock.family == getattr(socket, "AF_UNIX", None) else "create_server"
-            self._listen = lambda loop, made: getattr(loop, create)(made, sock=sock, **options)
+        elif settings.sock is not None:
+            self._where = str(settings.sock.getsockname())
+            is_unix = settings.sock.family == getattr(socket, "AF_UNIX", None)
+            create = "create_unix_server" if is_unix else "create_server"
+            self._listen = lambda loop, made: getattr(loop, create)(made, sock=settings.sock, **options)
         else:
             self._where = f"{host or '*'}:{port}"
-            options["reuse_port"] = reuse_port or None
+            options["reuse_port"] = settings.reuse_port or None
             self._listen = lambda loop, made: loop.create_server(made, host, port, **options)
 
     _listen: Callable[[asyncio.AbstractEventLoop, Callable[[], Opening[Any]]], Coroutine[Any, Any, asyncio.Server]]
@@ -262,12 +277,37 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
         await self._server.close()
 
 
-def load_policy(policy: bytes | str | os.PathLike[str]) -> bytes:
+def _make_door(
+    settings: ServeSettings, codec: TextCodec | None, limits: Limits, trusted: Sequence[Network]
+) -> Door | None:
+    if not settings.websocket or not settings.detect:
+        return None
+    if importlib.util.find_spec("websockets") is None:
+        logger.info('browsers are refused: their handshake needs the package "websockets"')
+        return None
+    from .handshake import HandshakeOptions  # not at the top: websockets is an extra
+    from .websocket import Door
+
+    if not COMPILED_MASK:
+        logger.warning("websockets has no compiled mask function here: WebSocket messages of 4 KiB cost twice the time")
+    compression = settings.compression
+    options = HandshakeOptions(
+        allowed_origins=None if settings.allowed_origins is None else frozenset(settings.allowed_origins),
+        deflate=DeflateOptions() if compression is True else compression or None,
+        pages=settings.pages,
+        max_size=limits.max_handshake_size,
+    )
+    return Door(options, codec, limits, trusted)
+
+
+def load_policy(policy: Policy | bytes | str | os.PathLike[str]) -> bytes:
     """Get the bytes that answer a policy request, the final NUL included.
 
     Raises:
         ConfigurationError: The file cannot be read.
     """
+    if isinstance(policy, Policy):
+        return policy.to_answer()
     if isinstance(policy, str) and policy.lstrip().startswith("<"):
         policy = policy.encode()
     if isinstance(policy, bytes):

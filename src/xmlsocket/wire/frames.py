@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
-from typing import Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from .deflate import Deflater
 from .framing import MessageEncoder
@@ -195,6 +195,10 @@ class FrameEncoder(MessageEncoder):
         self._as_text = as_text
         self._deflater = deflater
         self._is_plain = deflater is None and (as_text or _keeps_ascii(codec))
+
+    def encode_plain(self, messages: Sequence[Any]) -> bytes | None:
+        """See :meth:`MessageEncoder.encode_plain`."""
+        return None if super().encode_plain(messages) is None else self.encode(messages)
 
     def encode(self, messages: Sequence[str | bytes]) -> bytes:
         """Make one frame of each message. They have passed :meth:`check` or :func:`check_whole`.
