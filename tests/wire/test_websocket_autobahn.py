@@ -108,5 +108,5 @@ def test_the_cases_of_compression_pass(takeover: bool) -> None:
     deflate = DeflateOptions(
         server_no_context_takeover=not takeover, client_no_context_takeover=not takeover, server_max_window_bits=15
     )
-    cases = ["12.1.1", "12.1.10", "12.2.3", "13.1.1", "13.2.2", "13.3.3", "13.4.4", "13.5.5", "13.6.6", "13.7.7"]
+    cases = ["12.1.1", "12.2.3", "13.1.1", "13.3.3", "13.5.5", "13.7.7"]
     assert run_cases(cases, HandshakeOptions(deflate=deflate)) == []
