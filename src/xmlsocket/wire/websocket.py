@@ -233,12 +233,8 @@ class FrameDecoder:
         if start > end:
             return at
         if opcode:
-            self._kind = opcode
-            self._compressed = bool(first & COMPRESSED)
-            self._received = 0
-        self._final = bool(first & FINAL)
-        self._left = size
-        self._key = key
+            self._kind, self._compressed, self._received = opcode, bool(first & COMPRESSED), 0
+        self._final, self._left, self._key = bool(first & FINAL), size, key
         if not self._compressed:
             self._received += size
         if not size:
