@@ -1,6 +1,6 @@
 """Parts of the reference that are written from the code, so that they cannot differ from it.
 
-Directives: ``limits-table CLASS``, ``error-tree``, ``close-reasons``, ``command-help COMMAND...``.
+Directives: ``limits-table CLASS``, ``error-tree``, ``error-classes``, ``close-reasons``, ``command-help COMMAND...``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from docutils import nodes
 from sphinx.domains.python import PythonDomain
 from sphinx.util.docutils import SphinxDirective
 
+import xmlsocket
 from xmlsocket import CloseReason, errors, limits
 
 if TYPE_CHECKING:
@@ -53,6 +54,22 @@ class ErrorTree(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         drawing = inspect.cleandoc(str(errors.__doc__)).partition("::\n")[2].partition("\n\nA test")[0]
         return [nodes.literal_block(text=inspect.cleandoc(drawing), language="text")]
+
+
+class ErrorClasses(SphinxDirective):
+    """The exceptions of ``xmlsocket.errors``, each with what it says of itself."""
+
+    def run(self) -> list[nodes.Node]:
+        classes = [
+            value
+            for value in vars(errors).values()
+            if isinstance(value, type) and issubclass(value, errors.XMLSocketError)
+        ]
+        lines = [
+            f".. autoexception:: {'xmlsocket' if hasattr(xmlsocket, cls.__name__) else 'xmlsocket.errors'}.{cls.__name__}"
+            for cls in classes
+        ]
+        return self.parse_text_to_nodes("```{eval-rst}\n" + "\n".join(lines) + "\n```\n")
 
 
 class CloseReasons(SphinxDirective):
@@ -104,6 +121,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_directive("limits-table", LimitsTable)
     app.add_directive("error-tree", ErrorTree)
+    app.add_directive("error-classes", ErrorClasses)
     app.add_directive("close-reasons", CloseReasons)
     app.add_directive("command-help", CommandHelp)
     app.connect("missing-reference", resolve_by_public_name)
