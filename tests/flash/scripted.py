@@ -85,6 +85,8 @@ async def scripted_server(script, host="127.0.0.1"):
         async with asyncio.timeout(DEADLINE):
             await asyncio.gather(*tasks)
     finally:
+        for _ in range(5):
+            await asyncio.sleep(0)  # a server that is closed between accepting and serving leaves the socket open
         server.close()
         for task in tasks:
             task.cancel()
