@@ -183,6 +183,10 @@ class CountingBytes(bytes):
         CountingBytes.looks += 1
         return super().split(*args)
 
+    def find(self, *args):
+        CountingBytes.looks += 1
+        return super().find(*args)
+
 
 def test_each_piece_is_searched_once_however_long_the_message_already_is():
     target = decoder(limit=None)

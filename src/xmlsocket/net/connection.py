@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
             try:
                 yield await self._wait_for_message()
             except ConnectionClosedError as error:
-                if error.reason.is_orderly:
+                if error.reason.is_orderly or self._endpoint.reconnects:
                     return
                 raise
 
@@ -558,7 +558,7 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
 
     @property
     def request(self) -> Request | None:
-        """The request of a WebSocket client's handshake: path, query, headers. ``None`` for other clients."""
+        """The request of a WebSocket client: path, query, and a few headers (Cookie, Origin ...); else ``None``."""
         return None if self._websocket is None else self._websocket.request
 
     @property

@@ -7,6 +7,7 @@ To the peer every message is one binary frame with its NUL, the only form that R
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic
 
 from ..errors import CloseReason, FrameError, RemoteProtocolError
@@ -32,6 +33,7 @@ _CLOSE_CODES = {
     CloseReason.UPSTREAM_LOST: 1014,
 }
 _NORMAL = 1000
+_KEPT_HEADERS = frozenset({"authorization", "cookie", "host", "origin"})
 
 
 class Door:
@@ -89,7 +91,7 @@ class WebSocket(Generic[MessageT]):
         limits: The limits in force.
 
     Attributes:
-        request: The request of the handshake.
+        request: The request of the handshake, with its headers Authorization, Cookie, Host and Origin.
         error: What ended the stream, once something did.
         replies: Frames to send at once: pongs.
         peer_close: The peer's close frame, once it is there.
@@ -98,7 +100,9 @@ class WebSocket(Generic[MessageT]):
     __slots__ = ("_codec", "_frames", "_stream", "error", "is_text", "peer_close", "replies", "request")
 
     def __init__(self, upgrade: Upgrade, codec: TextCodec | None, limits: Limits) -> None:
-        self.request: Request = upgrade.request
+        # The other headers would cost every connection 2 KiB for as long as it lives.
+        kept = tuple(header for header in upgrade.request.headers if header[0].lower() in _KEPT_HEADERS)
+        self.request: Request = replace(upgrade.request, headers=kept)
         self.is_text = upgrade.subprotocol == TEXT_SUBPROTOCOL
         self.error: RemoteProtocolError | None = None
         self.peer_close: Close | None = None
