@@ -185,10 +185,11 @@ class Limits(LimitSet):
         unit="connections",
         why="waiting to be accepted; asyncio's 100 overflows when a game restarts and costs a second each",
     )
-    accept_retry_interval: float = limit(
-        0.1,
-        unit="seconds",
-        why="pause of accepting when the system has no descriptor left; short, as one is freed by any close",
+    descriptor_reserve: int = limit(
+        32,
+        unit="descriptors",
+        why="kept free for files, logs and brokers: a server takes no more connections than the process has descriptors "
+        "for beyond them, so that it can always accept a client and turn it away",
     )
     backoff_initial: float = limit(
         0.5,
@@ -240,7 +241,7 @@ class LimitOptions(TypedDict, total=False):
     handshake_timeout: float | None
     websocket_ping_interval: float | None
     accept_backlog: int
-    accept_retry_interval: float
+    descriptor_reserve: int
     backoff_initial: float
     backoff_max: float
     backoff_factor: float
@@ -264,6 +265,21 @@ class PolicyLimits(LimitSet):
         None,
         unit="seconds",
         why="for a location named with loadPolicyFile to answer; the player has no limit there",
+    )
+    answer_timeout: float | None = limit(
+        60.0,
+        unit="seconds",
+        why="for an answer where the player has no limit; nobody shall wait for ever, and an honest server is faster",
+    )
+    connect_timeout: float | None = limit(
+        20.0,
+        unit="seconds",
+        why="of that, for the connection to a location; as long as XMLSocket.timeout and most systems wait",
+    )
+    max_addresses: int | None = limit(
+        4,
+        unit="addresses",
+        why="of one host, asked in turn until one has a policy file; each may cost policy_timeout twice",
     )
     negative_ttl: float | None = limit(
         None,
@@ -291,6 +307,16 @@ class PolicyLimits(LimitSet):
         unit="seconds",
         why="for the asker to close after the answer; closing first may reset the connection and lose the answer",
     )
+    max_askers: int | None = limit(
+        10_000,
+        unit="connections",
+        why="to a policy server at one time, about 2 KiB each; an honest asker is gone within a round trip or two",
+    )
+    max_askers_per_address: int | None = limit(
+        None,
+        unit="connections",
+        why="off, because a school puts hundreds of players behind one address, and they all ask in the same second",
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,6 +337,12 @@ class RoomLimits(LimitSet):
         100,
         unit="rooms",
         why="so that one client cannot make all the rooms there may be",
+    )
+    publish_high_water: int = limit(
+        1_048_576,
+        unit="bytes",
+        why="published in one turn of the event loop; the rest waits for the next, so that a burst of many publishers "
+        "does not pass the max_send_backlog of members that read well. An eighth of that",
     )
     history_size: int = limit(
         500,

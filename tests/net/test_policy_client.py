@@ -7,6 +7,7 @@ import contextlib
 import socket
 
 import pytest
+from tests.net.peers import until
 
 from xmlsocket.limits import PolicyLimits
 from xmlsocket.net.policy_client import PolicyClient
@@ -57,7 +58,7 @@ class Network:
                     await reader.read()
             writer.close()
 
-        await self.listen(port, serve, address)
+        return await self.listen(port, serve, address)
 
     async def listen(self, port, serve, address="127.0.0.1"):
         async def tracked(reader, writer):
@@ -67,7 +68,8 @@ class Network:
         server = await asyncio.start_server(tracked, "127.0.0.1", 0)
         self._stack.push_async_callback(server.wait_closed)
         self._stack.callback(server.close)
-        self._ports[address, port] = server.sockets[0].getsockname()[1]
+        real = self._ports[address, port] = server.sockets[0].getsockname()[1]
+        return real
 
     async def dial(self, address, port):
         if (address, port) not in self._ports:
@@ -207,40 +209,147 @@ def test_failures_are_asked_again_when_their_time_is_over():
         async with Network() as network:
             await network.answer(843, b"rubbish\0")
             client = network.client(negative_ttl=0.0)
-            decisions = await asyncio.gather(*(client.decide(MOVIE, "127.0.0.1", 9339) for _ in range(3)))
-            assert not any(decision.allowed for decision in decisions)
+            for _ in range(3):
+                assert not (await client.decide(MOVIE, "127.0.0.1", 9339)).allowed
             assert network.asked.count(("127.0.0.1", 843)) == 3
 
     asyncio.run(main())
 
 
-def test_who_gives_up_leaves_the_question_to_the_others_who_wait():
-    async def main():
-        release, was_asked = asyncio.Event(), asyncio.Event()
-        asked = []
+def held_back(release, asked):
+    """Serve a policy when it is released, and count who asks."""
 
-        async def slow(reader, writer):
-            asked.append(1)
-            was_asked.set()
-            if len(asked) > 1:
-                release.set()
-            await release.wait()
-            writer.write(grant().encode() + b"\0")
+    async def serve(reader, writer):
+        asked.append(await reader.readexactly(len(REQUEST)))
+        await release.wait()
+        writer.write(grant().encode() + b"\0")
+        writer.close()
+
+    return serve
+
+
+def test_who_gives_up_leaves_the_question_to_the_others_who_wait(runner):
+    async def main():
+        release, asked = asyncio.Event(), []
+        async with Network() as network:
+            await network.listen(843, held_back(release, asked))
+            client = network.client(policy_timeout=None)
+            first, second = (asyncio.create_task(client.decide(MOVIE, "127.0.0.1", 9339)) for _ in range(2))
+            await until(lambda: asked)
+            first.cancel()
+            await asyncio.wait([first])
+            release.set()
+            assert (await second).allowed
+            assert len(asked) == 1
+
+    runner(asyncio.wait_for(main(), 20))
+
+
+def test_when_all_give_up_the_connection_is_closed_and_the_next_one_asks_anew(runner):
+    async def main():
+        asked, ended = [], []
+
+        async def serve(reader, writer):
+            asked.append(await reader.readexactly(len(REQUEST)))
+            if len(asked) == 1:
+                ended.append(await reader.read())
+            else:
+                writer.write(grant().encode() + b"\0")
             writer.close()
 
         async with Network() as network:
-            await network.listen(843, slow)
+            await network.listen(843, serve)
             client = network.client(policy_timeout=None)
-            first = asyncio.create_task(client.decide(MOVIE, "127.0.0.1", 9339))
-            await was_asked.wait()
-            second = asyncio.create_task(client.decide(MOVIE, "127.0.0.1", 9339))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            first.cancel()
-            assert (await second).allowed
-            assert len(asked) == 2
+            tasks = [asyncio.create_task(client.decide(MOVIE, "127.0.0.1", 9339)) for _ in range(3)]
+            await until(lambda: asked)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            assert (await client.decide(MOVIE, "127.0.0.1", 9339)).allowed
+            await until(lambda: ended)
+            assert (len(asked), ended) == (2, [b""])
+
+    runner(asyncio.wait_for(main(), 20))
+
+
+def test_who_may_wait_longer_does_so_and_the_time_of_all_counts_from_the_first_question():
+    async def main():
+        release, asked = asyncio.Event(), []
+        async with Network() as network:
+            await network.listen(843, held_back(release, asked))
+            client = network.client(policy_timeout=0.2)
+            patient = asyncio.create_task(
+                client.decide(MOVIE, "127.0.0.1", 9339, [Location.parse("xmlsocket://127.0.0.1:843")])
+            )
+            await until(lambda: asked)
+            hasty = await client.decide(MOVIE, "127.0.0.1", 9339)
+            assert hasty.trail[0].outcome is Outcome.TIMEOUT
+            release.set()
+            assert (await patient).allowed
+            assert len(asked) == 1
+            later = await client.decide(MOVIE, "127.0.0.1", 9339)
+            assert (later.allowed, later.trail[0].is_cached, later.trail[0].elapsed) == (True, True, 0.0)
 
     asyncio.run(asyncio.wait_for(main(), 20))
+
+
+def test_a_named_location_that_never_answers_is_given_up_at_last():
+    async def serve(network):
+        await network.answer(843, stay_open=True)
+
+    location = Location.parse("xmlsocket://127.0.0.1:843")
+    decision, _ = decide(serve, explicit=[location], policy_timeout=None, explicit_timeout=None, answer_timeout=0.1)
+    assert decision.trail[0].outcome is Outcome.TIMEOUT
+    assert "accepted the connection and sent nothing" in decision.explanation
+
+
+def test_a_location_that_neither_accepts_nor_refuses_is_told_from_a_silent_one():
+    async def main():
+        never = asyncio.Event()
+
+        async def dial(address, port):
+            await never.wait()
+
+        client = PolicyClient(PolicyLimits(connect_timeout=0.1), dial=dial)
+        decision = await client.decide(MOVIE, "127.0.0.1", 9339, [Location.parse("xmlsocket://127.0.0.1:843")])
+        assert [step.outcome for step in decision.trail] == [Outcome.TIMEOUT, Outcome.TIMEOUT]
+        assert "firewall" in decision.trail[0].sentence
+
+    asyncio.run(main())
+
+
+def test_ports_may_be_asked_elsewhere_and_count_as_themselves():
+    async def main():
+        async with Network() as network:
+            real = await network.answer(843, grant("80").encode() + b"\0")
+            client = PolicyClient(ports={843: real})
+            decision = await client.decide(MOVIE, "127.0.0.1", 80)
+            assert (decision.allowed, decision.rule) == (True, Rule.MASTER_GRANTS)
+            assert str(decision.trail[0].location) == "xmlsocket://127.0.0.1:843"
+
+    asyncio.run(main())
+
+
+def test_a_client_that_was_left_in_the_middle_by_one_loop_works_in_the_next():
+    asked = []
+
+    async def dial(address, port):
+        asked.append(port)
+        if len(asked) == 1:
+            loop.stop()
+            await asyncio.Event().wait()
+        raise ConnectionRefusedError
+
+    client = PolicyClient(dial=dial)
+    loop = asyncio.new_event_loop()
+    left = loop.create_task(client.decide(MOVIE, "127.0.0.1", 9339))
+    loop.run_forever()
+    decision = asyncio.run(client.decide(MOVIE, "127.0.0.1", 9339))
+    assert (decision.trail[0].outcome, asked) == (Outcome.REFUSED, [843, 843, 9339])
+    left.cancel()
+    loop.run_until_complete(asyncio.wait([left]))
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
 
 
 def with_addresses(monkeypatch, *addresses):
@@ -302,6 +411,7 @@ def test_content_that_needs_no_policy_asks_nobody_and_resolves_nothing():
     ("answer", "outcome"),
     [
         (b"HTTP/1.0 200 OK\r\nContent-Type: text/xml\r\n\r\n" + grant().encode(), Outcome.OK),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(grant()), grant().encode()), Outcome.OK),
         (b"HTTP/1.1 404 Not Found\r\n\r\n" + grant().encode(), Outcome.FAILED),
         (b"HTTP/1.1 200 OK\r\n\r\n", Outcome.CLOSED_EMPTY),
         (b"no http", Outcome.FAILED),
@@ -318,6 +428,8 @@ def test_players_before_9_ask_by_HTTP(answer, outcome):
             with contextlib.suppress(ConnectionError):
                 writer.write(answer)
                 await writer.drain()
+                if b"content-length" in answer:
+                    await reader.read()  # the server leaves the connection open
             writer.close()
 
         await network.listen(80, http)

@@ -427,6 +427,7 @@ def test_a_search_finds_what_another_learnt_while_it_waited() -> None:
     decision = second.next_step(1.0)
     assert isinstance(decision, Decision)
     assert decision.allowed
+    assert (decision.trail[0].is_cached, decision.trail[0].elapsed) == (True, 1.0)
 
 
 def test_the_cache_forgets_the_oldest_beyond_its_limit() -> None:
@@ -447,7 +448,7 @@ def test_the_explanation_tells_every_location_and_every_objection() -> None:
     decision = decide({843: served(master, 0.5), 2525: served(b"<oops\0"), 9000: SILENT}, explicit=[2525])
     assert decision.explanation.splitlines() == [
         "www.example.com may not connect to chat.example.net:9000, because no policy file grants it.",
-        'xmlsocket://chat.example.net:843 sent a policy file after 0.5 s: the domain "x.test" does not match '
+        'xmlsocket://chat.example.net:843 sent a policy file after 500 ms: the domain "x.test" does not match '
         '"www.example.com".',
         "xmlsocket://chat.example.net:2525 sent no usable policy file: line 1, column 1: the tag that starts here is "
         "not closed with >.",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from ..limits import PolicyLimits
 from ..policy import (
@@ -20,18 +20,13 @@ from ..policy import (
     Reply,
     Requester,
     choose_host,
-    format_host,
+    make_printable,
 )
+from .policy_exchange import Dialer, Exchange
 
 logger = logging.getLogger("xmlsocket.policy")
 
-Dialer: TypeAlias = "Callable[[str, int], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]"
-"""Opens a connection to an address and port."""
-
 _DEFAULT_LIMITS: Final = PolicyLimits()
-_REQUEST: Final = b"<policy-file-request/>\0"
-_READ_SIZE: Final = 65_536
-_MAX_HTTP_HEAD: Final = 65_536
 
 
 class PolicyClient:
@@ -41,20 +36,31 @@ class PolicyClient:
     connection must go there too, or the permission is for another machine. Where a name has several addresses, the
     first at which there is any policy file decides.
 
+    It belongs to one event loop at a time.
+
     Args:
-        limits: How long and how much; see :class:`xmlsocket.limits.PolicyLimits`.
+        limits: How long and how much. Where the player would wait for ever, ``connect_timeout`` and ``answer_timeout``
+            apply.
         strict: See :class:`xmlsocket.policy.PolicySearch`.
-        dial: How to open connections; for tests and for networks that need a detour.
+        ports: Ports to ask on instead of others, as ``{843: 10843}`` where nothing redirects 843 yet. What is served
+            there still counts as coming from 843.
+        dial: How to open connections, for networks that need a detour.
     """
 
     def __init__(
-        self, limits: PolicyLimits = _DEFAULT_LIMITS, *, strict: bool = False, dial: Dialer | None = None
+        self,
+        limits: PolicyLimits = _DEFAULT_LIMITS,
+        *,
+        strict: bool = False,
+        ports: Mapping[int, int] | None = None,
+        dial: Dialer = asyncio.open_connection,
     ) -> None:
         self._limits = limits
         self._strict = strict
-        self._dial: Dialer = dial or asyncio.open_connection
+        self._ports = dict(ports or {})
+        self._dial = dial
         self._cache = PolicyCache(limits)
-        self._asking: dict[tuple[str, Location], asyncio.Future[None]] = {}
+        self._fetches: dict[tuple[str, Location], _Fetch] = {}
 
     async def decide(
         self, requester: Requester, host: str | None, port: int, explicit: Iterable[Location] = ()
@@ -62,7 +68,7 @@ class PolicyClient:
         """Find out whether content may connect.
 
         Never raises for what the network does: an unknown host, a refusal or silence is a location without a policy
-        file, and the trail says so. Cancelling is safe; others that wait for the same answer ask for themselves.
+        file, and the trail says so. Cancelling is safe: others that wait for the same answer go on waiting for it.
 
         Args:
             requester: The content.
@@ -70,21 +76,39 @@ class PolicyClient:
             port: The port it wants.
             explicit: Locations named with ``loadPolicyFile``, in the order of the calls.
         """
+        return (await self.try_addresses(requester, host, port, explicit))[-1]
+
+    async def try_addresses(
+        self, requester: Requester, host: str | None, port: int, explicit: Iterable[Location] = ()
+    ) -> tuple[Decision, ...]:
+        """Do what :meth:`decide` does, and tell what came of each address of the host that was tried.
+
+        Returns:
+            One decision for each address, at least one; the last is the one that counts.
+        """
         explicit = tuple(explicit)
-        name = choose_host(host, requester)
         first = PolicySearch(requester, host, port, explicit=explicit, limits=self._limits, strict=self._strict)
         now = asyncio.get_running_loop().time()
         if isinstance(at_once := first.next_step(now), Decision):
-            return at_once  # no policy file needed, so no need to know the address either
+            return (at_once,)  # no policy file needed, so no need to know the address either
         try:
-            addresses = await _resolve(name)
+            addresses = await self._resolve(choose_host(host, requester))
         except (OSError, UnicodeError) as error:
-            return _rehearse_failure(first, f"the host {name!r} is unknown: {error}", now)
-        for address in addresses:
+            return (_rehearse_failure(first, _explain_unknown(error), now),)
+        decisions: list[Decision] = []
+        for address in addresses[: self._limits.max_addresses] or addresses[:1]:
             decision = await self._search(requester, host, port, explicit, address)
+            decisions.append(decision)
             if decision.allowed or any(step.outcome is Outcome.OK for step in decision.trail):
                 break
-        return decision
+        return tuple(decisions)
+
+    async def _resolve(self, host: str) -> list[str]:
+        """The addresses of a host, in the order of the system."""
+        inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        async with asyncio.timeout(self._limits.connect_timeout):
+            found = await asyncio.get_running_loop().getaddrinfo(inner, None, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
     async def _search(
         self, requester: Requester, host: str | None, port: int, explicit: tuple[Location, ...], address: str
@@ -100,74 +124,79 @@ class PolicyClient:
             strict=self._strict,
         )
         clock = asyncio.get_running_loop().time
-        while isinstance(step := search.next_step(clock()), Ask):
-            reply = await self._ask_once(step)
-            if reply is not None:
+        step = search.next_step(clock())
+        while isinstance(step, Ask):
+            reply = await self._ask(step)
+            following = search.next_step(clock())
+            if following is step:  # nobody who waited for the same answer has put it into the cache yet
                 search.receive_reply(reply, clock())
-        logger.debug("%s", step.explanation)
+                following = search.next_step(clock())
+            step = following
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s", make_printable(step.explanation.replace("\n", " ")))
         return step
 
-    async def _ask_once(self, ask: Ask) -> Reply | None:
-        """Ask a location, or wait for another search that is asking it: then ``None``, and the cache may know."""
-        key = (ask.address, ask.location)
-        if (pending := self._asking.get(key)) is not None:
-            done, _ = await asyncio.wait((pending,), timeout=ask.timeout)
-            return None if done else Reply(Ending.TIMED_OUT)
-        finished = self._asking[key] = asyncio.get_running_loop().create_future()
-        try:
-            return await self._ask(ask)
-        finally:
-            # After the caller has put the reply into the cache, which it does without waiting for anything.
-            asyncio.get_running_loop().call_soon(self._finish, key, finished)
-
-    def _finish(self, key: tuple[str, Location], finished: asyncio.Future[None]) -> None:
-        del self._asking[key]
-        finished.set_result(None)
-
     async def _ask(self, ask: Ask) -> Reply:
-        received = bytearray()
+        """Ask a location, or wait for the answer that somebody else is waiting for already."""
+        key = (ask.address, ask.location)
+        fetch = self._fetches.get(key)
+        loop = asyncio.get_running_loop()
+        if fetch is None or fetch.task.get_loop() is not loop:  # one of another loop was left behind when that ended
+            port = ask.location.port
+            exchange = Exchange(
+                ask.location,
+                ask.address,
+                self._ports.get(port, port),
+                dial=self._dial,
+                connect_timeout=self._limits.connect_timeout,
+                max_size=ask.max_size,
+            )
+            fetch = self._fetches[key] = _Fetch(exchange)
+        timeout = self._limits.answer_timeout if ask.timeout is None else ask.timeout
         try:
-            async with asyncio.timeout(ask.timeout):
-                ending = await self._fetch(ask, received)
-        except TimeoutError as error:
-            # The system's own time-out of a connection comes as the same class, with a number.
-            ending = Ending.TIMED_OUT if not isinstance(error, OSError) or error.errno is None else Ending.FAILED
-            return Reply(ending, bytes(received), "" if ending is Ending.TIMED_OUT else str(error))
-        except ConnectionRefusedError:
-            return Reply(Ending.REFUSED)
-        except ConnectionError:
-            # Reset while it was answering; what came before counts as if it had been closed.
-            return Reply(Ending.CLOSED, bytes(received))
-        except OSError as error:
-            return Reply(Ending.FAILED, bytes(received), error.strerror or str(error))
-        if ask.location.scheme == "http":
-            return _read_http(ending, bytes(received))
-        return Reply(ending, bytes(received))
-
-    async def _fetch(self, ask: Ask, received: bytearray) -> Ending:
-        reader, writer = await self._dial(ask.address, ask.location.port)
-        try:
-            is_http = ask.location.scheme == "http"
-            writer.write(_http_request(ask.location) if is_http else _REQUEST)
-            limit = None if ask.max_size is None else ask.max_size + (_MAX_HTTP_HEAD if is_http else 0)
-            while data := await reader.read(_READ_SIZE):
-                received += data
-                # Only what is new can hold the NUL that completes the answer.
-                if not is_http and b"\0" in data:
-                    return Ending.ANSWERED
-                if limit is not None and len(received) > limit:
-                    return Ending.OVERFLOWED
-            return Ending.CLOSED
+            return await fetch.wait(timeout)
         finally:
-            # At once: the player too closes as soon as it has what it wants.
-            writer.transport.abort()
+            if fetch.is_over and self._fetches.get(key) is fetch:
+                del self._fetches[key]
 
 
-async def _resolve(host: str) -> list[str]:
-    """The addresses of a host, in the order of the system."""
-    inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    found = await asyncio.get_running_loop().getaddrinfo(inner, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+class _Fetch:
+    """One location that is being asked, for all who wait for the answer; the last to give up ends it.
+
+    Time counts from when the first of them asked, for each with the limit of its own.
+    """
+
+    __slots__ = ("_exchange", "_started", "_waiting", "task")
+
+    def __init__(self, exchange: Exchange) -> None:
+        loop = asyncio.get_running_loop()
+        self._exchange = exchange
+        self._started = loop.time()
+        self._waiting = 0
+        self.task = loop.create_task(exchange.run())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, or is about to because nobody waits any more."""
+        return self.task.done() or not self._waiting
+
+    async def wait(self, longest: float | None) -> Reply:
+        """Wait for the answer, at most until so many seconds after the question was first asked."""
+        remaining = None if longest is None else self._started + longest - asyncio.get_running_loop().time()
+        self._waiting += 1
+        try:
+            await asyncio.wait((self.task,), timeout=remaining)
+            return self.task.result() if self.task.done() else self._exchange.time_out()
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self.task.cancel()
+
+
+def _explain_unknown(error: OSError | UnicodeError) -> str:
+    if isinstance(error, TimeoutError):
+        return "no name server answers"
+    return f"the host is unknown: {getattr(error, 'strerror', None) or error}"
 
 
 def _rehearse_failure(search: PolicySearch, detail: str, now: float) -> Decision:
@@ -175,18 +204,3 @@ def _rehearse_failure(search: PolicySearch, detail: str, now: float) -> Decision
     while isinstance(step := search.next_step(now), Ask):
         search.receive_reply(Reply(Ending.FAILED, detail=detail), now)
     return step
-
-
-def _http_request(location: Location) -> bytes:
-    # HTTP/1.0, so that the body comes in one piece and ends with the connection.
-    return f"GET {location.path} HTTP/1.0\r\nHost: {format_host(location.host)}\r\n\r\n".encode()
-
-
-def _read_http(ending: Ending, data: bytes) -> Reply:
-    head, blank, body = data.partition(b"\r\n\r\n")
-    status = head.split(b"\r\n", 1)[0].split(b" ", 2)
-    if not blank or len(status) < 2 or not status[0].startswith(b"HTTP/"):
-        return Reply(Ending.FAILED, detail="it did not answer in HTTP")
-    if status[1] != b"200":
-        return Reply(Ending.FAILED, detail=f"HTTP status {status[1].decode('ascii', 'replace')}")
-    return Reply(ending, body)

@@ -45,6 +45,10 @@ _OUTCOME_WORDS = {
 }
 
 
+def _format_time(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{max(seconds * 1000, 1):.0f} ms"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
     """One location on the way to a decision.
@@ -52,9 +56,9 @@ class Step:
     Attributes:
         location: Whom.
         outcome: What came of it.
-        elapsed: Seconds that it took; 0 if it was cached or not asked.
+        elapsed: Seconds that this search waited for it; 0 if it was known already or not asked.
         timeout: Seconds that were allowed; ``None`` is no limit.
-        is_cached: It was asked earlier in the session.
+        is_cached: It was asked by another search of the session.
         policy: The policy, if it sent one.
         detail: What is wrong with the answer, or why it was not asked; else empty.
         grant: The grant in it that allows the connection, or ``None``.
@@ -74,7 +78,7 @@ class Step:
     @property
     def sentence(self) -> str:
         """What happened there, in plain words."""
-        time = " (known already)" if self.is_cached else "" if not self.elapsed else f" after {self.elapsed:.1f} s"
+        time = f" after {_format_time(self.elapsed)}" if self.elapsed else " (known already)" if self.is_cached else ""
         if self.policy is None:
             detail = f": {self.detail}" if self.detail else ""
             return f"{self.location} {_OUTCOME_WORDS[self.outcome]}{time}{detail}"

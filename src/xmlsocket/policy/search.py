@@ -101,7 +101,7 @@ class PolicySearch:
             fetched = self._cache.find(self._pending, now)
             if fetched is None:
                 return self._pending
-            self._advance(_Answer(fetched, 0.0, is_cached=True), now)
+            self._advance(_Answer(fetched, now - self._asked_at, is_cached=True), now)
         return self._decision
 
     def receive_reply(self, reply: Reply, now: float) -> None:
