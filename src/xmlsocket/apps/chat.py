@@ -74,9 +74,9 @@ class Chat(Turns):
         server: str = "xmlsocket",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__()
         self.limits = limits or ChatLimits()
         self.rooms = Rooms(broker, render=markup.said, limits=room_limits)
+        super().__init__(self.rooms.limits.publish_high_water)
         self._server = server
         self._clock = clock
         self._parser = RequestParser(_ANSWERS.keys(), self.limits)

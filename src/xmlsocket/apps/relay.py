@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from typing import Final
 
 from ..errors import CloseReason
@@ -9,6 +11,7 @@ from ..limits import RoomLimits
 from ..net import Connection
 from ..rooms import Broker, Rooms
 from .app import AppHandler
+from .pace import Pace
 
 _ROOM: Final = "everybody"
 
@@ -26,9 +29,15 @@ class Relay(AppHandler):
 
     def __init__(self, broker: Broker | None = None, *, room_limits: RoomLimits | None = None) -> None:
         self.rooms = Rooms(broker, limits=room_limits)
+        self._pace = Pace(self.rooms.limits.publish_high_water, self._go_on)
+        self._waiting: deque[tuple[Connection[bytes], list[bytes]]] = deque()
 
     async def start(self) -> None:
         await self.rooms.start()
+
+    async def drain(self) -> None:
+        while self._waiting:  # noqa: ASYNC110  # the pace moves it on, one turn of the loop after the other
+            await asyncio.sleep(0)
 
     async def close(self) -> None:
         await self.rooms.close()
@@ -37,11 +46,26 @@ class Relay(AppHandler):
         self.rooms.join(_ROOM, connection)
 
     def received(self, connection: Connection[bytes], messages: list[bytes]) -> None:
+        if self._waiting or self._pace.is_exhausted:
+            self._waiting.append((connection, messages))
+            connection.pause_reading()
+        else:
+            self._publish(connection, messages)
+
+    def _publish(self, connection: Connection[bytes], messages: list[bytes]) -> None:
         publish = self.rooms.broker.publish
         for message in messages:  # cut at their NULs, so there is nothing in them to check
             publish(_ROOM, message)
+        self._pace.spend(sum(map(len, messages)) + len(messages))
         if connection.is_send_paused:
             connection.pause_reading()
+
+    def _go_on(self) -> None:
+        while self._waiting and not self._pace.is_exhausted:
+            connection, messages = self._waiting.popleft()
+            if connection.is_open:
+                connection.resume_reading()
+            self._publish(connection, messages)
 
     def writable(self, connection: Connection[bytes]) -> None:
         connection.resume_reading()

@@ -2,7 +2,7 @@
 
 Most requests are answered at once. Where one must wait, for a broker or because the client does not read, those after
 it wait too, and the connection is not read from meanwhile; so a client can never make the server hold more than one
-read of requests and one answer.
+read of requests and one answer. ``pace.py`` says why requests may also have to wait for the next turn of the loop.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ..errors import BrokerUnavailableError, CloseReason, OversizedMessageError
 from ..net import Connection
 from . import markup
 from .app import AppHandler
+from .pace import Pace
 
 _T = TypeVar("_T")
 
@@ -97,10 +98,16 @@ class Session:
 
 
 class Turns(AppHandler):
-    """A handler whose connections have sessions, and take turns with their requests."""
+    """A handler whose connections have sessions, and take turns with their requests.
 
-    def __init__(self) -> None:
+    Args:
+        publish_high_water: Bytes of requests in one turn of the event loop.
+    """
+
+    def __init__(self, publish_high_water: int) -> None:
         self.sessions: dict[int, Session] = {}
+        self._pace = Pace(publish_high_water, self._next_turn)
+        self._paced: list[Session] = []
         self._pending: set[asyncio.Future[object]] = set()
         self._is_draining = False
 
@@ -112,8 +119,9 @@ class Turns(AppHandler):
         self._is_draining = True
         for session in self.sessions.values():
             session.connection.pause_reading()
-        while self._pending:
-            await asyncio.wait(self._pending)
+        while self._pending or self._paced:
+            if self._pending:
+                await asyncio.wait(self._pending)
             await asyncio.sleep(0)  # their callbacks run first; they may begin what comes next
 
     def connected(self, connection: Connection[bytes]) -> None:
@@ -148,8 +156,12 @@ class Turns(AppHandler):
         waiting = session.waiting
         taken = 0
         for message in waiting:
+            if self._pace.is_exhausted:
+                self._paced.append(session)
+                break
             if session.is_stalled or not connection.is_open or not self.handle(session, message):
                 break
+            self._pace.spend(len(message) + 1)
             taken += 1
         del waiting[:taken]
         if waiting:
@@ -163,6 +175,11 @@ class Turns(AppHandler):
         """Continue after something that the session waited for."""
         if not session.is_gone and session.go_on():
             self._take(session)
+
+    def _next_turn(self) -> None:
+        paced, self._paced = self._paced, []
+        for session in paced:
+            self.go_on(session)
 
     def when_done(self, session: Session, result: Awaitable[_T], finish: Callable[[asyncio.Future[_T]], None]) -> None:
         """Call ``finish`` when a result of the broker is there, and let the session go on."""
