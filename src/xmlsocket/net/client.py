@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Generator
 from types import TracebackType
 from typing import Any, Generic, Unpack, overload
 
-from ..errors import ConfigurationError, OpenError, OpenTimeoutError
+from ..errors import ConfigurationError, OpenError
 from ..limits import LimitOptions, Limits, from_options
 from ..wire import ErrorRule, MessageT, text_codec
 from .connection import Connection
 from .endpoint import Endpoint
 from .handler import Handler, Mailbox, make_handler
+from .target import NEVER, find_target, keep_alive
 
 logger = logging.getLogger("xmlsocket.client")
 
@@ -30,9 +31,10 @@ class connect(Generic[MessageT]):  # noqa: N801  # used like a function, as in: 
             async for message in connection:
                 ...
 
-    Each round of that loop has a new connection; when one is over, however it ended, the next is opened, after
-    growing pauses as long as that fails (drawn at random, so that thousands of clients do not come back in step). Leave
-    the loop with ``break`` or ``return``.
+    Each round of that loop has a new connection; when one is over, the next is opened, after growing pauses as long as
+    that fails (drawn at random, so that thousands of clients do not come back in step). Iteration over such a
+    connection just ends, however it ended: see :attr:`Connection.close_reason`. ``send`` and ``receive`` still raise
+    :class:`ConnectionClosedError`; catch it and ``continue``. Leave the loop with ``break`` or ``return``.
 
     Args:
         host: Name or address of the server. With several addresses each is tried.
@@ -99,14 +101,7 @@ class connect(Generic[MessageT]):  # noqa: N801  # used like a function, as in: 
         errors: ErrorRule = "strict",
         **limits: Unpack[LimitOptions],
     ) -> None:
-        if (path is None) == (host is None or port is None):
-            raise ConfigurationError("say where to connect: a host and a port, or a path")
-        self._where = os.fspath(path) if path is not None else f"{host}:{port}"
-        self._target: dict[str, Any] = {"path": os.fspath(path)} if path is not None else {"host": host, "port": port}
-        if ssl:
-            self._target |= {"ssl": ssl, "server_hostname": server_hostname}
-            if path is not None and server_hostname is None:
-                raise ConfigurationError("TLS over a Unix socket needs server_hostname, the name in the certificate")
+        self._target = find_target(host, port, path, ssl, server_hostname)
         self._limits = from_options(Limits, limits)
         self._codec = None if encoding is None else text_codec(encoding, errors)
         self._handler: Handler[Any] = Mailbox() if handler is None else make_handler(handler)
@@ -114,21 +109,36 @@ class connect(Generic[MessageT]):  # noqa: N801  # used like a function, as in: 
 
     async def _open(self) -> Connection[MessageT]:
         endpoint = Endpoint[MessageT](self._handler, self._limits, self._codec, logger)
-        loop = endpoint.loop
-        create = loop.create_unix_connection if "path" in self._target else loop.create_connection
+        endpoint.reconnects = self._reconnect
+        target, timeout = self._target, self._limits.open_timeout
         try:
-            async with asyncio.timeout(self._limits.open_timeout):
-                _, connection = await create(lambda: Connection[MessageT](endpoint, self._handler), **self._target)
+            async with asyncio.timeout(timeout):
+                connection = await self._dial(endpoint)
         except TimeoutError as error:
-            if isinstance(error, OSError) and error.errno is not None:  # the system's own, ETIMEDOUT
-                raise OpenError(f"cannot connect to {self._where}: {error.strerror}") from error
-            raise OpenTimeoutError(
-                f"no connection to {self._where} within open_timeout ({self._limits.open_timeout} s)"
-            ) from error
+            if error.errno is not None:  # the system's own, ETIMEDOUT
+                raise target.open_error(error) from error
+            raise target.timeout_error(timeout) from error
         except OSError as error:  # the errors of TLS and of name resolution are among them
-            raise OpenError(_explain(error, self._where)) from error
-        opened: Connection[MessageT] = connection
-        return opened
+            raise target.open_error(error) from error
+        return connection
+
+    async def _dial(self, endpoint: Endpoint[MessageT]) -> Connection[MessageT]:
+        target = self._target
+        options: dict[str, Any] = {}
+        if target.tls_context is not None:
+            # open_timeout covers the handshake, so the event loop's own timeout must not come before it.
+            options = {"ssl": target.tls_context, "server_hostname": target.server_hostname}
+            options["ssl_handshake_timeout"] = NEVER
+
+        def make() -> Connection[MessageT]:
+            return Connection[MessageT](endpoint, self._handler)
+
+        if target.path is not None:
+            _, connection = await endpoint.loop.create_unix_connection(make, target.path, **options)
+        else:
+            transport, connection = await endpoint.loop.create_connection(make, target.host, target.port, **options)
+            keep_alive(transport.get_extra_info("socket"))
+        return connection
 
     async def _open_at_last(self) -> Connection[MessageT]:
         pause = self._limits.backoff_initial
@@ -173,15 +183,3 @@ class connect(Generic[MessageT]):  # noqa: N801  # used like a function, as in: 
                 pause = min(pause * self._limits.backoff_factor, self._limits.backoff_max)
             else:
                 pause = self._limits.backoff_initial
-
-
-def _explain(error: OSError, where: str) -> str:
-    if isinstance(error, tls.SSLCertVerificationError):
-        return f"the certificate of {where} is not to be trusted: {error.verify_message}"
-    if isinstance(error, tls.SSLError):
-        return f"no TLS with {where}: {error.reason or error}; does the server speak TLS on that port?"
-    if isinstance(error, ConnectionRefusedError):
-        return f"{where} refused the connection: nothing listens there"
-    if error.__class__.__name__ == "gaierror":
-        return f"the host of {where} is unknown: {error.strerror}"
-    return f"cannot connect to {where}: {error.strerror or error}"

@@ -36,6 +36,9 @@ class DeadlineQueue(Generic[_T]):
     def __len__(self) -> int:
         return len(self._deadlines)
 
+    def __contains__(self, thing: _T) -> bool:
+        return thing in self._deadlines
+
     def add(self, thing: _T) -> None:
         """Let it expire after the timeout from now."""
         if self._timeout is None:

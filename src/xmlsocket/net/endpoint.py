@@ -7,7 +7,7 @@ import itertools
 import logging
 import sys
 from collections import Counter
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
 
 from ..errors import CloseReason
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .handler import Handler
 
 _ids = itertools.count(1)
+
+_SHORTEST_LOOK = 0.01  # seconds; an idle_timeout of 0 must not keep the processor busy
 
 
 class Traffic(NamedTuple):
@@ -61,6 +63,7 @@ class Endpoint(Generic[MessageT]):
         self.max_size = sys.maxsize if limits.max_message_size is None else limits.max_message_size
         self.send_high_water = limits.send_high_water
         self.sent = cast("Coroutine[Any, Any, None]", Sent(self.loop))
+        self.reconnects = False  # a lost connection is no news: the next one comes
         self.connections: dict[int, Connection[MessageT]] = {}
         self.closed_by_reason: Counter[CloseReason] = Counter()
         self._codec = codec
@@ -69,8 +72,6 @@ class Endpoint(Generic[MessageT]):
         self._closing = DeadlineQueue[Any](self.loop, limits.close_timeout, lambda connection: connection.abort())
         self._silent: dict[int, tuple[int, int]] = {}
         self._idle_timer: asyncio.TimerHandle | None = None
-        if limits.idle_timeout is not None:
-            self._watch_idle()
 
     def new_decoder(self) -> MessageDecoder[MessageT]:
         """Make the decoder of one connection."""
@@ -79,6 +80,8 @@ class Endpoint(Generic[MessageT]):
     def opened(self, connection: Connection[MessageT]) -> None:
         """Count a connection in."""
         self.connections[connection.id] = connection
+        if self._idle_timer is None and self.limits.idle_timeout is not None:
+            self._watch_idle(self.limits.idle_timeout)
 
     def closing(self, connection: Connection[MessageT]) -> None:
         """Abort a connection if it is not closed within ``close_timeout``."""
@@ -107,34 +110,30 @@ class Endpoint(Generic[MessageT]):
         for connection in unflushed:
             connection._flush()
 
-    def _watch_idle(self) -> None:
+    def _watch_idle(self, timeout: float) -> None:
         # Instead of a timer for each connection and a clock reading for each message, four times in idle_timeout look
-        # whose count of bytes has not moved.
-        timeout = self.limits.idle_timeout
-        assert timeout is not None
+        # whose count of bytes has not moved. As long as there is nobody to look at there is no timer.
         seen, self._silent = self._silent, {}
         for identifier, connection in list(self.connections.items()):
             # A browser answers our pings, which is no sign of its user.
             is_websocket = connection._websocket is not None
             count = connection._messages_received if is_websocket else connection._bytes_received
             before, rounds = seen.get(identifier, (-1, 0))
-            rounds = rounds + 1 if before == count else 0
-            if rounds > 4:
+            # Where we do not read, it is not the peer that is idle.
+            rounds = rounds + 1 if before == count and not connection._is_reading_paused else 0
+            if rounds >= 4:
                 connection._drop(CloseReason.IDLE_TIMEOUT)
             else:
                 self._silent[identifier] = (count, rounds)
-        self._idle_timer = self.loop.call_later(timeout / 4, self._watch_idle)
+        self._idle_timer = None
+        if self.connections:
+            self._idle_timer = self.loop.call_later(max(timeout / 4, _SHORTEST_LOOK), self._watch_idle, timeout)
 
     def stop(self) -> None:
         """End all timers."""
         self._closing.clear()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-
-    def abort_all(self, connections: Iterable[Connection[MessageT]]) -> None:
-        """Abort connections that did not end in time."""
-        for connection in connections:
-            connection.abort()
 
 
 def next_id() -> int:

@@ -87,8 +87,10 @@ class CoroutineHandler(Mailbox[MessageT]):
             await self._coroutine(connection)
         except ConnectionClosedError as error:
             # The usual way for a handler to learn that its peer has gone; another connection's end is its own fault.
-            if connection.close_reason is None:
+            if connection.close_reason is None and not connection._is_ended:
                 connection._handler_failed(error)
+            else:
+                connection.close_nowait()
         except Exception as error:  # whatever a user's code raises ends its own connection only
             connection._handler_failed(error)
         except asyncio.CancelledError:
@@ -119,7 +121,7 @@ def make_handler(handler: Handler[MessageT] | ConnectionHandler[MessageT] | obje
         return handler
     if callable(getattr(handler, "received", None)):
         return _Adapted(handler)
-    if callable(handler) and not inspect.isgeneratorfunction(handler):
+    if callable(handler) and not (inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler)):
         return CoroutineHandler(cast("ConnectionHandler[MessageT]", handler))
     raise ConfigurationError(
         f"a handler is a coroutine function that takes a connection, or an object with received(connection, messages); "

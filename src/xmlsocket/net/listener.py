@@ -14,6 +14,7 @@ from ..limits import Limits
 from ..wire import MessageT, TextCodec
 from .connection import Connection
 from .deadlines import DeadlineQueue
+from .descriptors import free_descriptors
 from .endpoint import Endpoint
 from .forwarding import Network, is_trusted
 from .handler import Handler
@@ -85,6 +86,10 @@ class Listener(Endpoint[MessageT]):
             self.loop, limits.first_byte_timeout, Opening.waited_for_first_byte
         )
         self.answered = DeadlineQueue[Opening[MessageT]](self.loop, limits.close_timeout, Opening.abort)
+        self.max_connections = fit_into_descriptors(limits)
+        self.is_closing = False
+        # Who counts for which address; an address may change when a proxy tells the client's.
+        self._counted: dict[Opening[MessageT] | Connection[MessageT], str] = {}
         self._by_address: Counter[str] = Counter()
         self._is_refusing = False
 
@@ -92,15 +97,16 @@ class Listener(Endpoint[MessageT]):
         """Let a client in, unless a limit on connections is reached."""
         limits = self.limits
         refusal = None
-        if limits.max_connections is not None and len(self.openings) + len(self.connections) >= limits.max_connections:
+        if self.is_closing:
+            refusal = CloseReason.SHUTDOWN
+        elif self.max_connections is not None and len(self.openings) + len(self.connections) >= self.max_connections:
             refusal = CloseReason.TOO_MANY_CONNECTIONS
         elif limits.max_connections_per_address is not None and not self._is_trusted(opening.address):
             if self._by_address[_host(opening.address)] >= limits.max_connections_per_address:
                 refusal = CloseReason.TOO_MANY_FROM_ADDRESS
         if refusal is None:
             self._is_refusing = False
-            self.openings.add(opening)
-            self._count(opening.address if limits.max_connections_per_address is not None else None, 1)
+            self.keep(opening)
             return True
         self.closed_by_reason[refusal] += 1
         # One line when it begins: a flood must not flood the log as well.
@@ -129,28 +135,35 @@ class Listener(Endpoint[MessageT]):
                 connection._write(PING)
         self._ping_timer = self.loop.call_later(cast("float", self.limits.websocket_ping_interval), self._ping)
 
+    def keep(self, opening: Opening[MessageT]) -> None:
+        """Count a client in that is no connection yet, or no more."""
+        self.openings.add(opening)
+        self._count_in(opening, opening.address)
+
     def dismiss(self, opening: Opening[MessageT]) -> None:
         """Forget a client: it has become a connection, or it is gone."""
-        if opening in self.openings:
-            self.openings.discard(opening)
-            self._count(opening.address if self.limits.max_connections_per_address is not None else None, -1)
+        self.openings.discard(opening)
+        self._count_out(opening)
 
     def opened(self, connection: Connection[MessageT]) -> None:
         """Count a connection in."""
         super().opened(connection)
-        if self.limits.max_connections_per_address is not None:
-            self._count(connection.remote_address, 1)
+        self._count_in(connection, connection.remote_address)
 
     def closed(self, connection: Connection[MessageT], reason: CloseReason) -> None:
         """Count a connection out."""
-        if connection.id in self.connections and self.limits.max_connections_per_address is not None:
-            self._count(connection.remote_address, -1)
+        self._count_out(connection)
         super().closed(connection, reason)
 
-    def _count(self, address: object, change: int) -> None:
-        if address is not None:
-            host = _host(address)
-            self._by_address[host] += change
+    def _count_in(self, client: Opening[MessageT] | Connection[MessageT], address: object) -> None:
+        if self.limits.max_connections_per_address is not None:
+            host = self._counted[client] = _host(address)
+            self._by_address[host] += 1
+
+    def _count_out(self, client: Opening[MessageT] | Connection[MessageT]) -> None:
+        host = self._counted.pop(client, None)
+        if host is not None:
+            self._by_address[host] -= 1
             if not self._by_address[host]:
                 del self._by_address[host]
 
@@ -167,6 +180,19 @@ class Listener(Endpoint[MessageT]):
             task.cancel()
         for opening in list(self.openings):
             opening.abort()
+
+
+def fit_into_descriptors(limits: Limits) -> int | None:
+    """Find how many connections there may be: ``max_connections``, or as many as the process may have descriptors for.
+
+    A server that has no descriptor left can neither accept a client nor tell it why not.
+    """
+    wanted = limits.max_connections
+    available = free_descriptors()
+    if available is None:
+        return wanted
+    room = max(available - limits.descriptor_reserve, 1)
+    return room if wanted is None else min(wanted, room)
 
 
 def _host(address: object) -> str:

@@ -73,7 +73,7 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
                 self._proxy_header = ProxyHeaderDecoder()
             listener.detection.add(self)
             if listener.speaks_first:
-                self._open()._hold()
+                self._open(is_held=True)
             else:
                 listener.first_byte.add(self)
 
@@ -82,13 +82,15 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
         """The client's address, as ``Connection.remote_address``."""
         return self._client_address or self._transport.get_extra_info("peername")
 
-    def _open(self, upgrade: Upgrade | None = None) -> Connection[MessageT]:
+    def _open(self, upgrade: Upgrade | None = None, *, is_held: bool = False) -> Connection[MessageT]:
         is_new = self._connection is None
         connection = self._connection = self._connection or Connection(self._listener, self._listener.handler)
         connection._client_address = self._client_address
         if upgrade is not None and self._listener.door is not None:
             self._listener.door.adopt(connection, upgrade, self.address)
         if is_new:
+            if is_held:
+                connection._hold()
             self._listener.dismiss(self)
             connection.connection_made(self._transport)
         return connection
@@ -112,6 +114,8 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
 
     def waited_for_first_byte(self) -> None:
         """The client said nothing, or not enough to tell what it speaks, for ``first_byte_timeout``."""
+        if self._transport.is_closing():
+            return
         if self._start:
             self._become().data_received(self._start)
         else:
@@ -142,6 +146,8 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
             protocol = Protocol.XMLSOCKET  # too late for anything else: it has got messages
         if protocol is not None:
             self._go_on(protocol)
+        elif self._start and self not in self._listener.first_byte:
+            self._listener.first_byte.add(self)  # a server that speaks first must not be held back for ever
 
     def _go_on(self, protocol: Protocol) -> None:
         listener = self._listener
@@ -247,6 +253,7 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
         else:
             connection._reason = reason
             connection.connection_lost(None)
+            self._listener.keep(self)
         if self._listener.logger.isEnabledFor(logging.INFO):
             self._listener.logger.info("%s: %s", self.address, reason.value)
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import ListenError
+from .target import show_address
 
 _LISTEN = "0A"  # TCP_LISTEN in the tables of the kernel
+_ATTEMPTS = 20  # to find a port that is free at all addresses
 
 
 def listen_error(error: OSError, where: str) -> ListenError:
     """Explain why listening at ``where`` (``host:port`` or a path) failed."""
     port = where.rpartition(":")[2]
-    if error.errno == errno.EADDRINUSE:
-        owner = port_owner(int(port)) if port.isdigit() else None
+    if error.errno == errno.EADDRINUSE and not port.isdigit():
+        text = f"{where} is there already and no socket; remove it or choose another path"
+    elif error.errno == errno.EADDRINUSE:
+        owner = port_owner(int(port))
         by = f" by {owner}" if owner else ""
         text = f"{where} is taken already{by}; stop that, or choose another port (0 picks a free one)"
     elif error.errno == errno.EACCES and port.isdigit():
@@ -38,6 +44,53 @@ def listen_error(error: OSError, where: str) -> ListenError:
     failure = ListenError(text)
     failure.errno = error.errno
     return failure
+
+
+def show_hosts(hosts: str | Sequence[str] | None, port: int) -> str:
+    """Write where a server listens, for messages."""
+    names = [hosts] if isinstance(hosts, str) else list(hosts or ())
+    return ", ".join(show_address(name, port) for name in names if name) or f"*:{port}"
+
+
+async def listen_on_one_port(
+    loop: asyncio.AbstractEventLoop,
+    make: Callable[[], asyncio.BaseProtocol],
+    host: str | Sequence[str] | None,
+    port: int,
+    options: dict[str, Any],
+) -> asyncio.Server:
+    """Listen on the same port at all addresses; port 0 means one that is free at all of them.
+
+    Raises:
+        OSError: It is taken or needs privilege, or an address is not ours.
+    """
+    server = await loop.create_server(make, host, port, **options)
+    for _ in range(_ATTEMPTS):
+        ports = [sock.getsockname()[1] for sock in server.sockets]
+        if len(set(ports)) == 1:
+            break
+        # The system chose one for each address, and a client that knows a name would find only one of them.
+        server.close()
+        await server.wait_closed()
+        try:
+            server = await loop.create_server(make, host, ports[0], **options)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            server = await loop.create_server(make, host, port, **options)
+    return server
+
+
+def identify_socket(path: str) -> tuple[str, int] | None:
+    """Note which socket is at a path; ``None`` for one that is not in the file system."""
+    return None if path.startswith("\0") else (path, os.stat(path).st_ino)
+
+
+def remove_socket(path: str, number: int) -> None:
+    """Remove a server's Unix socket from the file system, unless another server has put its own there."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.stat(path).st_ino == number:
+            os.unlink(path)
 
 
 def port_owner(port: int) -> str | None:

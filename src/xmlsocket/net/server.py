@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Generator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, Unpack, overload
@@ -26,7 +26,8 @@ from .handler import ConnectionHandler, CoroutineHandler, Handler, make_handler
 from .listener import Listener
 from .opening import Opening
 from .options import ServeOptions, ServeSettings, split_options
-from .ports import listen_error
+from .ports import identify_socket, listen_error, listen_on_one_port, remove_socket, show_hosts
+from .target import NEVER, check_port, keep_alive
 
 if TYPE_CHECKING:
     from .websocket import Door
@@ -37,9 +38,12 @@ logger = logging.getLogger("xmlsocket.server")
 class Server(Generic[MessageT]):
     """A listening server, as ``serve`` gives it."""
 
-    def __init__(self, listener: Listener[MessageT], servers: Sequence[asyncio.AbstractServer]) -> None:
+    def __init__(
+        self, listener: Listener[MessageT], servers: Sequence[asyncio.AbstractServer], path: str | None = None
+    ) -> None:
         self._listener = listener
         self._servers = servers
+        self._path = None if path is None else identify_socket(path)
         self._closed: asyncio.Future[None] = listener.loop.create_future()
         self._closing: asyncio.Task[None] | None = None
 
@@ -109,24 +113,36 @@ class Server(Generic[MessageT]):
 
     async def _close(self) -> None:
         listener = self._listener
-        for server in self._servers:
-            server.close()
-        listener.detection.clear()
-        for opening in list(listener.openings):
-            opening.abort()
-        is_coroutine = isinstance(listener.handler, CoroutineHandler)
+        try:
+            listener.is_closing = True
+            for server in self._servers:
+                server.close()
+            for opening in list(listener.openings):
+                opening.abort()
+            is_coroutine = isinstance(listener.handler, CoroutineHandler)
+            for connection in self.connections:
+                connection._shut_down(lets_handler_end=is_coroutine)
+            if isinstance(listener.handler, CoroutineHandler) and listener.handler.tasks:
+                await self._end_handlers(listener.handler.tasks)
+            while self.connections:
+                await self.connections[0].wait_closed()
+        finally:
+            listener.stop()
+            if self._path is not None:
+                remove_socket(*self._path)
+            self._closed.set_result(None)
+
+    async def _end_handlers(self, tasks: Collection[asyncio.Task[None]]) -> None:
+        _, late = await asyncio.wait(tasks, timeout=self._listener.limits.close_timeout)
+        if not late:
+            return
+        logger.warning("cancelling %d handlers that did not end within close_timeout", len(late))
+        for task in late:
+            task.cancel()
+        await asyncio.sleep(0)  # for them to be cancelled
         for connection in self.connections:
-            connection._shut_down(lets_handler_end=is_coroutine)
-        if isinstance(listener.handler, CoroutineHandler) and listener.handler.tasks:
-            _, late = await asyncio.wait(listener.handler.tasks, timeout=listener.limits.close_timeout)
-            if late:
-                logger.warning("cancelling %d handlers that did not end within close_timeout", len(late))
-            for task in late:
-                task.cancel()
-        while self.connections:
-            await self.connections[0].wait_closed()
-        listener.stop()
-        self._closed.set_result(None)
+            if connection.is_open:  # its handler goes on in spite of it
+                connection.abort()
 
     async def __aenter__(self) -> Self:
         return self
@@ -213,6 +229,8 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
         **options: Unpack[ServeOptions],
     ) -> None:
         settings, limits = split_options(options)
+        if port is not None:
+            check_port(port, lowest=0)
         if (settings.path is not None) + (settings.sock is not None) + (port is not None) != 1:
             raise ConfigurationError("say where to listen: a port, a path or a sock, one of them")
         codec = None if encoding is None else text_codec(encoding, settings.errors)
@@ -238,21 +256,24 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
         if settings.ssl is not None and not settings.detect:
             options |= {
                 "ssl": settings.ssl,
-                "ssl_handshake_timeout": limits.handshake_timeout,
-                "ssl_shutdown_timeout": limits.close_timeout,
+                "ssl_handshake_timeout": NEVER
+                if limits.handshake_timeout is None
+                else limits.handshake_timeout or 0.001,
+                "ssl_shutdown_timeout": limits.close_timeout or 0.001,  # asyncio takes no 0
             }
+        self._path: str | None = None
         if settings.path is not None:
-            self._where = os.fspath(settings.path)
-            self._listen = lambda loop, made: loop.create_unix_server(made, self._where, **options)
+            self._where = self._path = os.fspath(settings.path)
+            self._listen = lambda loop, made: loop.create_unix_server(made, self._path, **options)
         elif settings.sock is not None:
             self._where = str(settings.sock.getsockname())
             is_unix = settings.sock.family == getattr(socket, "AF_UNIX", None)
             create = "create_unix_server" if is_unix else "create_server"
             self._listen = lambda loop, made: getattr(loop, create)(made, sock=settings.sock, **options)
         else:
-            self._where = f"{host or '*'}:{port}"
+            self._where = show_hosts(host, port or 0)
             options["reuse_port"] = settings.reuse_port or None
-            self._listen = lambda loop, made: loop.create_server(made, host, port, **options)
+            self._listen = lambda loop, made: listen_on_one_port(loop, made, host, port or 0, options)
 
     _listen: Callable[[asyncio.AbstractEventLoop, Callable[[], Opening[Any]]], Coroutine[Any, Any, asyncio.Server]]
 
@@ -262,7 +283,9 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
             server = await self._listen(listener.loop, lambda: Opening(listener))
         except OSError as error:
             raise listen_error(error, self._where) from error
-        self._server = Server(listener, [server])
+        for sock in server.sockets:
+            keep_alive(sock)  # those that it accepts inherit it
+        self._server = Server(listener, [server], self._path)
         return self._server
 
     def __await__(self) -> Generator[Any, None, Server[MessageT]]:
@@ -304,15 +327,18 @@ def load_policy(policy: Policy | bytes | str | os.PathLike[str]) -> bytes:
     """Get the bytes that answer a policy request, the final NUL included.
 
     Raises:
-        ConfigurationError: The file cannot be read.
+        ConfigurationError: The file cannot be read, or there is a NUL inside the policy.
     """
     if isinstance(policy, Policy):
         return policy.to_answer()
     if isinstance(policy, str) and policy.lstrip().startswith("<"):
         policy = policy.encode()
-    if isinstance(policy, bytes):
-        return policy.rstrip(NUL) + NUL
-    try:
-        return Path(policy).read_bytes().rstrip(NUL) + NUL
-    except OSError as error:
-        raise ConfigurationError(f"cannot read the policy file {str(policy)!r}: {error.strerror}") from error
+    if not isinstance(policy, bytes):
+        try:
+            policy = Path(policy).read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"cannot read the policy file {str(policy)!r}: {error.strerror}") from error
+    policy = policy.rstrip(NUL)
+    if NUL in policy:
+        raise ConfigurationError(f"the policy has a NUL at byte {policy.index(NUL)}, where players would stop reading")
+    return policy + NUL
