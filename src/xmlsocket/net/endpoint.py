@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
 from ..errors import CloseReason
 from ..limits import Limits
 from ..wire import MessageDecoder, MessageEncoder, MessageT, TextCodec, text_codec
+from ..wire.pieces import PieceDecoder, PieceEncoder
 from .deadlines import DeadlineQueue
 from .sent import Sent
 
@@ -45,6 +46,7 @@ class Endpoint(Generic[MessageT]):
         limits: The limits in force.
         codec: The text encoding, or ``None`` to hand on ``bytes`` (what is sent as ``str`` is then UTF-8).
         logger: Where to report.
+        is_raw: Whether bytes are handed on as they come, instead of messages.
     """
 
     def __init__(
@@ -53,12 +55,15 @@ class Endpoint(Generic[MessageT]):
         limits: Limits,
         codec: TextCodec | None,
         logger: logging.Logger,
+        *,
+        is_raw: bool = False,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.handler = handler
         self.limits = limits
         self.logger = logger
-        self.encoder = MessageEncoder(codec or text_codec(), limits.max_message_size)
+        encoder = PieceEncoder if is_raw else MessageEncoder
+        self.encoder = encoder(codec or text_codec(), limits.max_message_size)
         # Read for every message that is sent, so without the way through limits.
         self.max_size = sys.maxsize if limits.max_message_size is None else limits.max_message_size
         self.send_high_water = limits.send_high_water
@@ -67,6 +72,7 @@ class Endpoint(Generic[MessageT]):
         self.connections: dict[int, Connection[MessageT]] = {}
         self.closed_by_reason: Counter[CloseReason] = Counter()
         self._codec = codec
+        self._is_raw = is_raw
         self._closed_traffic = Traffic(0, 0, 0, 0)
         self._unflushed: list[Connection[MessageT]] = []
         self._closing = DeadlineQueue[Any](self.loop, limits.close_timeout, lambda connection: connection.abort())
@@ -75,6 +81,8 @@ class Endpoint(Generic[MessageT]):
 
     def new_decoder(self) -> MessageDecoder[MessageT]:
         """Make the decoder of one connection."""
+        if self._is_raw:
+            return cast("MessageDecoder[MessageT]", PieceDecoder())
         return MessageDecoder(self._codec, self.limits.max_message_size)
 
     def opened(self, connection: Connection[MessageT]) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .connection import Connection
 
 
 def end_output(transport: asyncio.Transport) -> None:
@@ -19,3 +23,15 @@ def end_output(transport: asyncio.Transport) -> None:
         else:
             return
     transport.close()
+
+
+def half_close(connection: Connection[Any]) -> None:
+    """Send what is queued and end our direction of a connection over plain TCP; receiving goes on.
+
+    Nothing may be sent to it afterwards. Neither a WebSocket nor TLS can stay half open: those are closed.
+    """
+    if connection._websocket is not None or not connection._transport.can_write_eof():
+        connection.close_nowait()
+    elif connection.is_open:
+        connection._flush()
+        end_output(connection._transport)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import email.utils
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, cast
@@ -53,6 +53,7 @@ class HandshakeOptions:
             send what it likes.
         subprotocols: What is agreed to where the client offers it. The client's order decides.
         deflate: How to compress, where the client offers it; ``None`` to decline.
+        accepts: Says of a request for a WebSocket whether there is one, by its path for example; ``None`` for always.
         pages: What else the port shows.
         max_size: Longest request head in bytes.
     """
@@ -60,6 +61,7 @@ class HandshakeOptions:
     allowed_origins: frozenset[str] | None = None
     subprotocols: Sequence[str] = (TEXT_SUBPROTOCOL, BINARY_SUBPROTOCOL)
     deflate: DeflateOptions | None = None
+    accepts: Callable[[Request], bool] | None = None
     pages: Pages = field(default_factory=dict)
     max_size: int = Limits().max_handshake_size
 
@@ -185,6 +187,8 @@ class Handshake:
             if request.header("Sec-WebSocket-Version") != _VERSION:
                 return _refuse_upgrade(f"The version of the WebSocket protocol here is {_VERSION}.")
             return refuse(HTTPStatus.BAD_REQUEST, "The WebSocket handshake has a missing or malformed header.")
+        if self._options.accepts is not None and not self._options.accepts(request):
+            return refuse(HTTPStatus.NOT_FOUND, "There is no WebSocket at this path.")
         lines = [
             "HTTP/1.1 101 Switching Protocols",
             "Upgrade: websocket",

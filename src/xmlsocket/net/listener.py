@@ -43,6 +43,7 @@ class Listener(Endpoint[MessageT]):
         requires_tls: Whether everything but policy requests must come inside TLS.
         trusted_proxies: Who may say for whom it connects.
         proxy_protocol: Whether they say so by a PROXY header before the first byte.
+        is_raw: Whether bytes are handed on as they come, instead of messages.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class Listener(Endpoint[MessageT]):
         requires_tls: bool = False,
         trusted_proxies: Sequence[Network] = (),
         proxy_protocol: bool = False,
+        is_raw: bool = False,
     ) -> None:
-        super().__init__(handler, limits, codec, logger)
+        super().__init__(handler, limits, codec, logger, is_raw=is_raw)
         self.policy = policy
         self.detects = detects
         self.speaks_first = speaks_first

@@ -6,14 +6,14 @@ import dataclasses
 import os
 import socket
 import ssl as tls
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
 from ..limits import LimitOptions, Limits, from_options
 from ..wire import ErrorRule
 from ..wire.deflate import DeflateOptions
-from .http import Pages
+from .http import Pages, Request
 
 if TYPE_CHECKING:
     from ..policy import Policy
@@ -30,7 +30,8 @@ class ServeSettings:
     policy: Policy | bytes | str | os.PathLike[str] | None = None
     detect: bool = True
     speaks_first: bool = False
-    websocket: bool = True
+    raw: bool = False
+    websocket: bool | Callable[[Request], bool] = True
     allowed_origins: Iterable[str] | None = None
     compression: bool | DeflateOptions = False
     pages: Pages = dataclasses.field(default_factory=dict)
@@ -50,7 +51,8 @@ class ServeOptions(LimitOptions, total=False):
     policy: Policy | bytes | str | os.PathLike[str] | None
     detect: bool
     speaks_first: bool
-    websocket: bool
+    raw: bool
+    websocket: bool | Callable[[Request], bool]
     allowed_origins: Iterable[str] | None
     compression: bool | DeflateOptions
     pages: Pages

@@ -182,7 +182,10 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
               first bytes or ``detection_timeout`` has passed. What is sent to a client before that is held back, as it
               may turn out to be a browser, and ``first_byte_timeout`` does not apply. With ``detect=False`` nothing is
               held back;
-            * ``websocket``: ``False`` refuses browsers. They need the package ``websockets``;
+            * ``raw``: there are no messages: what each read brings is handed on as ``bytes``, and what is sent goes out
+              as it is. Needs ``encoding=None``;
+            * ``websocket``: ``False`` refuses browsers, and so does a function that is given the :class:`Request` and
+              says no (404). They need the package ``websockets``;
             * ``allowed_origins``: whose pages may connect, such as ``["https://example.org"]``; ``None`` for all;
             * ``compression``: compress for browsers that offer it. Costs about 64 KiB for each of them; see
               ``DeflateOptions``;
@@ -234,6 +237,8 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
         if (settings.path is not None) + (settings.sock is not None) + (port is not None) != 1:
             raise ConfigurationError("say where to listen: a port, a path or a sock, one of them")
         codec = None if encoding is None else text_codec(encoding, settings.errors)
+        if settings.raw and codec is not None:
+            raise ConfigurationError("raw hands on bytes as they come: it needs encoding=None")
         made = make_handler(handler)
         trusted = trusted_networks(settings.trusted_proxies)
         shared: dict[str, Any] = {
@@ -245,6 +250,7 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
             "requires_tls": settings.require_tls,
             "trusted_proxies": trusted,
             "proxy_protocol": settings.proxy_protocol,
+            "is_raw": settings.raw,
         }
         self._make_listener: Callable[[], Listener[Any]] = lambda: Listener(made, limits, codec, logger, **shared)
         self._prepare(host, port, settings, limits)
@@ -317,10 +323,11 @@ def _make_door(
     options = HandshakeOptions(
         allowed_origins=None if settings.allowed_origins is None else frozenset(settings.allowed_origins),
         deflate=DeflateOptions() if compression is True else compression or None,
+        accepts=settings.websocket if callable(settings.websocket) else None,
         pages=settings.pages,
         max_size=limits.max_handshake_size,
     )
-    return Door(options, codec, limits, trusted)
+    return Door(options, codec, limits, trusted, is_raw=settings.raw)
 
 
 def load_policy(policy: Policy | bytes | str | os.PathLike[str]) -> bytes:

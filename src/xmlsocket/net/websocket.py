@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from ..errors import CloseReason, FrameError, RemoteProtocolError
 from ..limits import Limits
 from ..wire import MessageDecoder, MessageT, TextCodec, text_codec
 from ..wire.deflate import DeflateParameters, Deflater, Inflater
 from ..wire.frames import FrameEncoder, encode_close, encode_pong
+from ..wire.pieces import PieceDecoder, PieceFrameDecoder, PieceFrameEncoder
 from ..wire.websocket import Close, FrameDecoder, Ping, Pong
 from .forwarding import Network, client_address
 from .handshake import TEXT_SUBPROTOCOL, Handshake, HandshakeOptions
@@ -44,15 +45,23 @@ class Door:
         codec: The text encoding, or ``None`` for ``bytes``.
         limits: The limits in force.
         trusted: Proxies whose ``X-Forwarded-For`` is believed.
+        is_raw: Whether bytes are handed on as they come, instead of messages.
     """
 
     def __init__(
-        self, options: HandshakeOptions, codec: TextCodec | None, limits: Limits, trusted: Sequence[Network]
+        self,
+        options: HandshakeOptions,
+        codec: TextCodec | None,
+        limits: Limits,
+        trusted: Sequence[Network],
+        *,
+        is_raw: bool = False,
     ) -> None:
         self._options = options
         self._codec = codec
         self._limits = limits
         self._trusted = trusted
+        self._is_raw = is_raw
         # Without compression all clients of a kind share an encoder, so that a room's messages are framed once.
         self._binary = self._new_encoder(as_text=False)
         self._text = self._new_encoder(as_text=True)
@@ -63,7 +72,7 @@ class Door:
 
     def adopt(self, connection: Connection[Any], upgrade: Upgrade, peer: Any) -> None:
         """Make a connection speak WebSocket from now on."""
-        websocket = WebSocket[Any](upgrade, self._codec, self._limits)
+        websocket = WebSocket[Any](upgrade, self._codec, self._limits, is_raw=self._is_raw)
         connection._websocket = connection._decoder = websocket
         if upgrade.deflate is None:
             connection._encoder = self._text if websocket.is_text else self._binary
@@ -79,7 +88,8 @@ class Door:
         if deflate is not None:
             deflater = Deflater(deflate.server_max_window_bits, no_context_takeover=deflate.server_no_context_takeover)
         codec = self._codec or text_codec()
-        return FrameEncoder(codec, self._limits.max_message_size, as_text=as_text, deflater=deflater)
+        encoder = PieceFrameEncoder if self._is_raw else FrameEncoder
+        return encoder(codec, self._limits.max_message_size, as_text=as_text, deflater=deflater)
 
 
 class WebSocket(Generic[MessageT]):
@@ -89,6 +99,7 @@ class WebSocket(Generic[MessageT]):
         upgrade: What the handshake agreed on.
         codec: The text encoding, or ``None`` to hand on ``bytes``.
         limits: The limits in force.
+        is_raw: Whether to hand on bytes as they come, instead of messages.
 
     Attributes:
         request: The request of the handshake, with its headers Authorization, Cookie, Host and Origin.
@@ -97,9 +108,9 @@ class WebSocket(Generic[MessageT]):
         peer_close: The peer's close frame, once it is there.
     """
 
-    __slots__ = ("_codec", "_frames", "_stream", "error", "is_text", "peer_close", "replies", "request")
+    __slots__ = ("_codec", "_frames", "_is_raw", "_stream", "error", "is_text", "peer_close", "replies", "request")
 
-    def __init__(self, upgrade: Upgrade, codec: TextCodec | None, limits: Limits) -> None:
+    def __init__(self, upgrade: Upgrade, codec: TextCodec | None, limits: Limits, *, is_raw: bool = False) -> None:
         # The other headers would cost every connection 2 KiB for as long as it lives.
         kept = tuple(header for header in upgrade.request.headers if header[0].lower() in _KEPT_HEADERS)
         self.request: Request = replace(upgrade.request, headers=kept)
@@ -108,8 +119,13 @@ class WebSocket(Generic[MessageT]):
         self.peer_close: Close | None = None
         self.replies: list[bytes] = []
         self._codec = codec
-        self._stream = MessageDecoder[MessageT](codec, limits.max_message_size)
-        self._frames = FrameDecoder(limits.max_message_size, inflater=_new_inflater(upgrade.deflate))
+        self._is_raw = is_raw
+        if is_raw:
+            self._stream = cast("MessageDecoder[MessageT]", PieceDecoder())
+        else:
+            self._stream = MessageDecoder[MessageT](codec, limits.max_message_size)
+        frames = PieceFrameDecoder if is_raw else FrameDecoder
+        self._frames = frames(limits.max_message_size, inflater=_new_inflater(upgrade.deflate))
 
     @property
     def unfinished(self) -> int:
@@ -144,6 +160,8 @@ class WebSocket(Generic[MessageT]):
         return messages
 
     def _take_text(self, text: str) -> list[Any]:
+        if self._is_raw:
+            return [text.encode()] if text else []
         # Old builds of OpenFL send the NUL along, others do not; a NUL between messages divides them, as on any wire.
         texts = text.removesuffix("\0").split("\0")
         return texts if self._codec is not None else [each.encode() for each in texts]

@@ -181,7 +181,7 @@ class FrameEncoder(MessageEncoder):
         deflater: Compresses, if that was agreed on.
     """
 
-    __slots__ = ("_as_text", "_deflater", "_is_plain")
+    __slots__ = ("_as_text", "_deflater", "_is_binary", "_is_plain")
 
     def __init__(
         self,
@@ -194,6 +194,7 @@ class FrameEncoder(MessageEncoder):
         super().__init__(codec, max_message_size)
         self._as_text = as_text
         self._deflater = deflater
+        self._is_binary = deflater is None and not as_text
         self._is_plain = deflater is None and (as_text or _keeps_ascii(codec))
 
     def encode_plain(self, messages: Sequence[Any]) -> bytes | None:
@@ -206,7 +207,12 @@ class FrameEncoder(MessageEncoder):
         A character that the encoding lacks becomes a question mark, and bytes that are not text become U+FFFD in a text
         frame, since a browser would close the connection.
         """
-        if self._is_plain:
+        if self._is_binary and messages and type(messages[0]) is bytes:
+            try:
+                return self._encode_bytes(cast("Sequence[bytes]", messages))
+            except TypeError:
+                pass  # not all of them are bytes
+        elif self._is_plain:
             texts = cast("Sequence[str]", messages)
             try:
                 if "".join(texts).isascii():
@@ -216,6 +222,10 @@ class FrameEncoder(MessageEncoder):
         if self._as_text:
             return encode_text(map(self._to_utf8, messages), deflater=self._deflater)
         return encode_binary([message + NUL for message in self._encode_each(messages)], deflater=self._deflater)
+
+    def _encode_bytes(self, messages: Sequence[bytes]) -> bytes:
+        headers = map(_MESSAGE_HEADERS.__getitem__, map(len, messages))
+        return b"".join(chain.from_iterable(zip(headers, messages, repeat(NUL))))
 
     def _encode_ascii(self, texts: Sequence[str]) -> bytes:
         # Headers as Latin-1 text, so that one encoding makes all the bytes.
