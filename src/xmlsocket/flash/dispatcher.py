@@ -110,11 +110,21 @@ class EventDispatcher:
     _listeners: _Registrations = _NONE
     _capturing: _Registrations = _NONE
     _has_weak = False
+    # Whether an event made for this dispatcher needs nothing but its listeners run: no parents, no target apart from
+    # it, no listener that may have gone, no way of dispatching of the program's own. Once false it stays so.
+    _is_direct = True
     _represented: IEventDispatcher | None = None
     _parent: EventDispatcher | None = None
 
     def __init__(self, target: IEventDispatcher | None = None) -> None:
-        self._represented = target
+        if target is not None:
+            self._represented = target
+            self._is_direct = False
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        if cls.dispatchEvent is not EventDispatcher.dispatchEvent or cls.parent is not EventDispatcher.parent:
+            cls._is_direct = False
 
     @property
     def parent(self) -> EventDispatcher | None:
@@ -135,6 +145,7 @@ class EventDispatcher:
         if parent is not None and self in _ancestors(parent):
             raise numbered(2150)
         self._parent = parent
+        self._is_direct = False
 
     def addEventListener(
         self,
@@ -177,6 +188,7 @@ class EventDispatcher:
         self._replace(useCapture, type, sorted(added, key=lambda registration: -registration.priority))
         if useWeakReference:
             self._has_weak = True
+            self._is_direct = False
 
     def removeEventListener(self, type: str, listener: Listener, useCapture: bool = False) -> None:
         """Undo :meth:`addEventListener`; nothing happens if there is no such listener.
@@ -240,13 +252,13 @@ class EventDispatcher:
         event._phase = EventPhase.CAPTURING_PHASE
         for node in reversed(ancestors):
             is_handled |= node._run(node._capturing, event, origin, node)
-            if event._isStopped:
+            if event._stopped:
                 return is_handled
         event._phase = EventPhase.AT_TARGET
         is_handled |= self._run(self._listeners, event, origin, origin)
         event._phase = EventPhase.BUBBLING_PHASE
         for node in ancestors if event._bubbles else ():
-            if event._isStopped:
+            if event._stopped:
                 return is_handled
             is_handled |= node._run(node._listeners, event, origin, node)
         return is_handled
@@ -255,7 +267,9 @@ class EventDispatcher:
         self, listeners: _Registrations, event: Event, origin: IEventDispatcher, current: IEventDispatcher
     ) -> bool:
         """Run the listeners of one node; says whether there were any."""
-        registrations = self._living(listeners, event._type)
+        registrations = listeners.get(event._type)
+        if self._has_weak and registrations:
+            registrations = self._living(listeners, event._type)
         if not registrations:
             return False
         event._target = origin
@@ -267,7 +281,7 @@ class EventDispatcher:
                 raise  # going on would run every branch of an endless tree of dispatches
             except Exception as error:
                 report(error, event)
-            if event._isStoppedAtOnce:
+            if event._stopped == 2:
                 break
         return True
 
