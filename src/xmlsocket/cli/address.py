@@ -38,12 +38,12 @@ def parse_address(text: str) -> Address:
         host, bracket, rest = text[1:].partition("]")
         if not bracket or not host or (rest and not rest.startswith(":")):
             raise ConfigurationError(f"{text!r} is no address; an IPv6 one is written as [::1]:{DEFAULT_PORT}")
-        port = rest[1:]
+        colon, port = rest[:1], rest[1:]
     elif text.count(":") > 1:
         raise ConfigurationError(f"put an IPv6 address into brackets: [{text}]:{DEFAULT_PORT}, not {text!r}")
     else:
-        host, _, port = text.partition(":")
-    return Address(host or DEFAULT_HOST, parse_port(port) if port else DEFAULT_PORT)
+        host, colon, port = text.partition(":")
+    return Address(host or DEFAULT_HOST, parse_port(port) if colon else DEFAULT_PORT)
 
 
 def parse_port(text: str) -> int:

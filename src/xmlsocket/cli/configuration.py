@@ -9,16 +9,14 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from ..errors import ConfigurationError
 from ..wire import text_codec
-from .options import LIMITS, NO_LIMIT, check_port, choose, nearest, option_name, parse_limit
+from .options import LIMITS, NO_LIMIT, choose, nearest, option_name, parse_limit, parse_port
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 ERROR_RULES: Final = ("strict", "replace", "flash")
-
-_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,6 +55,11 @@ class ServeOptions:
     log_level: str = "warning"
     limits: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
 
+    @property
+    def listen_host(self) -> str | None:
+        """The host as ``xmlsocket.serve`` takes it."""
+        return None if self.host == "*" else self.host
+
 
 _TYPES: Final[Mapping[str, type]] = {
     "port": int,
@@ -88,7 +91,7 @@ def combine(given: Mapping[str, Any], limits: Mapping[str, str], config: Path | 
         options = {key: value for key, value in options.items() if key not in ("host", "port")}
     elif ("port" in given or "host" in given) and "path" not in given:
         options.pop("path", None)
-    options |= {key: _check(key, value, option_name(key)) for key, value in given.items()}
+    options |= {key: _parse(key, value, option_name(key)) for key, value in given.items()}
     named_limits |= {
         name: parse_limit(LIMITS[name].description, value, option_name(name)) for name, value in limits.items()
     }
@@ -128,7 +131,7 @@ def _read_option(file: Path, key: str, value: object) -> object:
         raise ConfigurationError(f"{where} must be {kind}, not {value!r}")
     if key in _FILES:
         return str(file.parent / str(value))
-    return _check(key, value, where)
+    return _parse(key, value, where)
 
 
 def _read_limit(file: Path, name: str, value: object) -> float | None:
@@ -138,19 +141,18 @@ def _read_limit(file: Path, name: str, value: object) -> float | None:
     return parse_limit(LIMITS[name].description, value, f"{file}: {name} in [limits]")
 
 
-def _check(key: str, value: _T, where: str) -> _T:
-    if isinstance(value, str):
-        if key == "log_level":
-            choose(value, LOG_LEVELS, where)
-        elif key == "errors":
-            choose(value, ERROR_RULES, where)
-        elif key == "encoding" and value != NO_LIMIT:
-            try:
-                text_codec(value)
-            except ConfigurationError as error:
-                raise ConfigurationError(f"{where}: {error}") from error
-    elif key in ("port", "policy_port") and isinstance(value, int):
-        check_port(value, where)
+def _parse(key: str, value: Any, where: str) -> Any:
+    if key in ("port", "policy_port"):
+        return parse_port(value, where)
+    if key == "log_level":
+        return choose(value.lower(), LOG_LEVELS, where)
+    if key == "errors":
+        return choose(value, ERROR_RULES, where)
+    if key == "encoding" and value != NO_LIMIT:
+        try:
+            text_codec(value)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{where}: {error}") from error
     return value
 
 

@@ -7,16 +7,17 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import ssl
 import stat
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from multiprocessing import parent_process
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
 
-from ..errors import CloseReason, ConfigurationError
+from ..errors import CloseReason, ConfigurationError, ListenError
 from ..limits import Limits, PolicyLimits
 from ..net import Connection, Handler, Server, Traffic
 from ..net import serve as listen
@@ -26,6 +27,7 @@ from .configuration import ServeOptions
 from .console import err, out
 from .loading import Service, load_service
 from .logs import start_logging
+from .ports import find_free_port
 
 logger = logging.getLogger("xmlsocket.daemon")
 
@@ -67,14 +69,30 @@ class Stopper:
         self._was_asked = True
         self._stop()
 
-    def watch(self) -> asyncio.Event:
+    async def watch(self) -> asyncio.Event:
         """Make the event that the first signal sets, on the running loop."""
         loop, event = asyncio.get_running_loop(), asyncio.Event()
+        with _holding_signals_back():
+            # Starts the threads that uvloop resolves names with. They inherit the mask, so signals go to this thread:
+            # Python hears of one that went to theirs only when the loop turns, and perhaps it never does.
+            await loop.getnameinfo(("127.0.0.1", 0), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
         self._stop = lambda: loop.call_soon_threadsafe(event.set)
         parent = parent_process()
         if parent is not None:  # it watches for changed files; without it nobody would ever stop this process
             loop.add_reader(parent.sentinel, event.set)
         return event
+
+
+@contextlib.contextmanager
+def _holding_signals_back() -> Iterator[None]:
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _leave(code: int) -> NoReturn:
@@ -89,7 +107,7 @@ async def _serve(
     descriptors: int | None,
     stopper: Stopper,
 ) -> None:
-    stop = stopper.watch()
+    stop = await stopper.watch()
     limits = Limits(**{name: service.options[name] for name in service.options if name in Limits.__slots__})
     app = service.app_handler
     if app is not None:
@@ -126,25 +144,43 @@ async def _drain(drain: Callable[[], Awaitable[None]], longest: float) -> None:
 async def _listening(
     options: ServeOptions, service: Service, context: ssl.SSLContext | None
 ) -> AsyncIterator[Server[Any]]:
+    own_socket = None
     if options.path is not None:
+        _refuse_taken_path(options.path)
         place: dict[str, Any] = {"path": options.path}
     else:
-        place = {"host": None if options.host == "*" else options.host, "port": options.port}
+        host = options.listen_host
+        place = {"host": host, "port": options.port or find_free_port(host)}
+    serving = listen(service.handler, **place, ssl=context, policy=_policy_of(options), **service.options)
     try:
-        async with listen(
-            service.handler, **place, ssl=context, policy=_policy_of(options), **service.options
-        ) as server:
+        async with serving as server:
+            own_socket = _identify_socket(options.path)
             yield server
     finally:
-        if options.path is not None and _is_socket(options.path):
+        if options.path is not None and own_socket is not None and own_socket == _identify_socket(options.path):
             os.unlink(options.path)
 
 
-def _is_socket(path: str) -> bool:
+def _refuse_taken_path(path: str) -> None:
+    """Leave a Unix socket alone that somebody listens on; the event loop would put ours in its place.
+
+    Raises:
+        ListenError: Somebody does.
+    """
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return  # nothing there, or left over by a process that is gone
+    raise ListenError(f"{path} is taken already; stop whatever listens there, or choose another path")
+
+
+def _identify_socket(path: str | None) -> tuple[int, int] | None:
     try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)
+        state = os.stat(path or "")
     except OSError:
-        return False
+        return None
+    return (state.st_dev, state.st_ino) if stat.S_ISSOCK(state.st_mode) else None
 
 
 def _policy_of(options: ServeOptions) -> Path | None:
@@ -164,11 +200,11 @@ async def _answering_policy(options: ServeOptions) -> AsyncIterator[Server[bytes
         yield None
         return
     bounds = PolicyLimits()
-    host = None if options.host == "*" or options.path is not None else options.host
+    host = options.listen_host if options.path is None else None
     async with listen(
         _PolicyOnly(),
         host,
-        options.policy_port,
+        options.policy_port or find_free_port(host),
         policy=_policy_of(options),
         encoding=None,
         first_byte_timeout=bounds.request_timeout,

@@ -59,15 +59,19 @@ def choose(value: str, choices: Sequence[str], name: str) -> str:
     raise ConfigurationError(f"{name} must be {listed}, not {value!r}{nearest(value, choices)}")
 
 
-def check_port(value: int, name: str) -> int:
-    """Check the number of a TCP port; 0 is one, and means any that is free.
+def parse_port(value: object, name: str) -> int:
+    """Read the number of a TCP port to listen on; 0 is one, and means any that is free.
 
     Raises:
         ConfigurationError: It is no port.
     """
-    if not 0 <= value <= 65_535:
-        raise ConfigurationError(f"{name} must be from 0 to 65535, not {value}")
-    return value
+    try:
+        number = _parse_number(value, integral=True)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 65_535:
+        raise ConfigurationError(f"{name} must be a whole number from 0 to 65535, not {value!r}")
+    return int(number)
 
 
 def parse_limit(limit: LimitDescription, value: object, name: str) -> float | None:

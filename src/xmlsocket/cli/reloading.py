@@ -6,7 +6,6 @@ import dataclasses
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from .configuration import ServeOptions
 from .console import complain, err, note, printable, tolerate_any_text
 from .daemon import run_daemon
 from .loading import LoadError, is_own_code
+from .ports import find_free_port
 
 LOAD_FAILED: Final = 3
 """Exit code of the serving process when the user's code cannot be used: the next change may mend it."""
@@ -49,7 +49,7 @@ def run_reloading(options: ServeOptions) -> int:
 class _Supervisor:
     def __init__(self, options: ServeOptions) -> None:
         if options.path is None and options.port == 0:  # the same one each time
-            options = dataclasses.replace(options, port=_find_free_port(options.host))
+            options = dataclasses.replace(options, port=find_free_port(options.listen_host))
         self._options = options
         self._child: BaseProcess | None = None
         self._is_stopping = False
@@ -122,16 +122,6 @@ def show_load_error(error: LoadError) -> None:
     for line in error.trace.splitlines():
         err.print(printable(line))
     complain(str(error))
-
-
-def _find_free_port(host: str) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        try:
-            probe.bind(("" if host == "*" else host, 0))
-        except OSError:
-            probe.bind(("", 0))  # serving will say what is wrong with the host
-        return int(probe.getsockname()[1])
 
 
 def take_snapshot(top: str = ".") -> Snapshot:

@@ -43,7 +43,7 @@ def serve(
         ),
     ] = None,
     port: Annotated[
-        int | None,
+        str | None,
         typer.Option(
             metavar="PORT",
             help=with_default("TCP port; 0 takes a free one and says which.", "8080"),
@@ -80,7 +80,7 @@ def serve(
         ),
     ] = None,
     policy_port: Annotated[
-        int | None,
+        str | None,
         typer.Option(
             metavar="PORT",
             help="Answer policy requests on this port too, and nothing else there; players ask 843 first.",
@@ -156,7 +156,7 @@ def serve(
                 "errors": errors,
                 "speaks_first": speaks_first,
                 "detect": detect,
-                "log_level": log_level and log_level.lower(),
+                "log_level": log_level,
             }
         ),
         explicit(limits),
