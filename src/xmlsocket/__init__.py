@@ -11,6 +11,7 @@ from .errors import (
     ConnectionClosedError,
     EmbeddedNulError,
     FrameError,
+    HistoryError,
     InvalidTextError,
     ListenError,
     MessageError,
@@ -25,7 +26,7 @@ from .errors import (
     UnencodableMessageError,
     XMLSocketError,
 )
-from .limits import Limits, RoomLimits
+from .limits import HistoryLimits, Limits, RoomLimits
 from .net import Connection, Handler, Server, Traffic, connect, serve
 from .rooms import KeptMessage, Room, Rooms
 
@@ -40,6 +41,8 @@ __all__ = [
     "EmbeddedNulError",
     "FrameError",
     "Handler",
+    "HistoryError",
+    "HistoryLimits",
     "InvalidTextError",
     "KeptMessage",
     "Limits",

@@ -22,7 +22,8 @@
     └── RoomError
         ├── RoomLimitError
         └── BrokerError
-            └── BrokerUnavailableError
+            ├── BrokerUnavailableError
+            └── HistoryError
 
 A test compares this drawing with the classes.
 """
@@ -299,6 +300,10 @@ class RoomLimitError(RoomError):
 
 class BrokerError(RoomError):
     """The broker that carries messages between nodes, or keeps them, failed."""
+
+
+class HistoryError(BrokerError):
+    """The history file cannot be used: it is damaged, locked, of another program, or not to be written."""
 
 
 class BrokerUnavailableError(BrokerError):

@@ -357,6 +357,32 @@ class RoomLimits(LimitSet):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryLimits(LimitSet):
+    """What bounds the history in a file."""
+
+    max_kept_messages: int | None = limit(
+        10_000,
+        unit="messages",
+        why="kept in the file for each room; more than anybody scrolls back",
+    )
+    max_kept_age: float | None = limit(
+        None,
+        unit="seconds",
+        why="off, as only the operator knows how long people's words may be kept; 2592000 are 30 days",
+    )
+    max_history_file_size: int | None = limit(
+        1_073_741_824,
+        unit="bytes",
+        why="of the file; beyond it a tenth of all messages is forgotten, the oldest. Some five million chat messages",
+    )
+    max_pending_messages: int = limit(
+        10_000,
+        unit="messages",
+        why="waiting for the disk; beyond it messages are refused. A second's worth on a slow disk",
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FlashLimits(LimitSet):
     """What bounds the twin of Adobe's classes."""
 

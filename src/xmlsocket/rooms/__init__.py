@@ -2,18 +2,22 @@
 
 Knows: members with an id that take messages without waiting, orders, numbers, history.
 Does not know: connections, XML, names of people, or what a message means.
-May import: errors, limits, wire. Start reading at ``rooms.py``, then ``broker.py``.
+May import: errors, limits, wire. Start reading at ``rooms.py``, then ``broker.py``, then ``kept.py``.
 """
 
 from __future__ import annotations
 
 from .broker import Broker, Done, KeptMessage, Receiver
+from .history import History
+from .kept import HistoryBroker
 from .memory import MemoryBroker
 from .rooms import Member, Membership, OwnCopy, Room, Rooms
 
 __all__ = [
     "Broker",
     "Done",
+    "History",
+    "HistoryBroker",
     "KeptMessage",
     "Member",
     "Membership",

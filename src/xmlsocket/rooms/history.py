@@ -1,0 +1,324 @@
+"""History in a file: SQLite, one writer, and a commit for as many messages as have come together meanwhile.
+
+Everything here blocks and is called from one thread at a time; ``kept.py`` puts it behind a broker.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from ..errors import HistoryError
+from ..limits import HistoryLimits
+from .broker import KeptMessage
+
+_APPLICATION_ID: Final = 0x584D4C53  # "XMLS", so that tools and we know the file
+_VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE rooms (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, last_id INTEGER NOT NULL);
+CREATE TABLE messages (
+    room INTEGER NOT NULL, id INTEGER NOT NULL, at REAL NOT NULL, sender TEXT NOT NULL, text TEXT NOT NULL,
+    PRIMARY KEY (room, id)
+) WITHOUT ROWID;
+CREATE INDEX messages_at ON messages (at);
+"""
+# Rows of one statement: five values each, and SQLite takes 32,766.
+_MAX_ROWS: Final = 500
+# A room may exceed its number of messages by this share before the oldest go, so that not every message deletes one.
+_SLACK: Final = 1.1
+# How often age and size are looked at, in seconds.
+_PRUNE_INTERVAL: Final = 60.0
+
+
+class NewMessage(NamedTuple):
+    """A message to keep, before it has a number."""
+
+    room: str
+    sender: str
+    text: str
+
+
+class ExportedMessage(NamedTuple):
+    """A kept message with its room, as ``export`` writes and ``load`` reads it."""
+
+    room: str
+    message: KeptMessage
+
+
+class History:
+    """The kept messages of all rooms in one file.
+
+    What :meth:`append` has returned is on the disk: neither a crash of the process nor of the machine loses it.
+
+    Args:
+        path: The file; it is made if it is not there, as is its folder.
+        limits: How much is kept.
+        clock: Seconds since 1970; for tests.
+        read_only: Only look; works beside the process that writes.
+
+    Raises:
+        HistoryError: The file cannot be opened, belongs to another program, is damaged, or another process has it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        limits: HistoryLimits | None = None,
+        clock: Callable[[], float] = time.time,
+        *,
+        read_only: bool = False,
+    ) -> None:
+        self.path = path
+        self.limits = self._limits = limits or HistoryLimits()
+        self._clock = clock
+        self._rooms: dict[str, tuple[int, int, int]] = {}  # number, first id (or less), last id
+        self._pruned_at = clock()
+        self._lock: sqlite3.Connection | None = None
+        if read_only and not path.exists():
+            raise HistoryError(f"there is no history file {path}")
+        try:
+            if not read_only:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock = _take_lock(path)
+            self._db = _connect(path, read_only=read_only)
+            self._prepare(read_only=read_only)
+        except OSError as error:
+            self._release_lock()
+            raise HistoryError(f"the history file {path} cannot be opened: {error.strerror}") from error
+        except sqlite3.Error as error:
+            self._release_lock()
+            raise HistoryError(f"the history file {path} cannot be used: {error}; {_ADVICE}") from error
+        except HistoryError:
+            self._release_lock()
+            raise
+
+    def _prepare(self, *, read_only: bool) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        application = self._db.execute("PRAGMA application_id").fetchone()[0]
+        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables == 0 and not read_only:
+            # Before the first table, or SQLite does not give pages back.
+            self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.executescript(
+                f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION}; COMMIT"
+            )
+        elif application != _APPLICATION_ID:
+            raise HistoryError(f"{self.path} is a database of another program; choose another file")
+        elif version != _VERSION:
+            raise HistoryError(
+                f"the history file {self.path} is of version {version}, and this xmlsocket reads version {_VERSION}; "
+                "export it with the version that wrote it"
+            )
+        damage = self.check(thorough=False)
+        if damage:
+            raise HistoryError(f"the history file {self.path} is damaged: {damage[0]}; {_ADVICE}")
+        for number, name, last_id in self._db.execute("SELECT number, name, last_id FROM rooms"):
+            first = self._db.execute("SELECT min(id) FROM messages WHERE room = ?", (number,)).fetchone()[0]
+            self._rooms[name] = (number, first or last_id + 1, last_id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; everything that was appended is in it."""
+        self._db.close()
+        self._release_lock()
+
+    def _release_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+
+    def append(self, messages: Sequence[NewMessage]) -> list[KeptMessage]:
+        """Number messages, each in its room, and keep them all with one commit.
+
+        Raises:
+            sqlite3.Error: They could not be kept, none of them (the disk is full, say). The numbers are still free.
+        """
+        rooms = dict(self._rooms)
+        at = self._clock()
+        kept: list[KeptMessage] = []
+        rows: list[tuple[int, int, float, str, str]] = []
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for room, sender, text in messages:
+                number, first, last = rooms.get(room) or self._add_room(room)
+                rooms[room] = (number, first, last + 1)
+                kept.append(KeptMessage(last + 1, at, sender, text))
+                rows.append((number, last + 1, at, sender, text))
+            self._insert(rows)
+            for room in {message.room for message in messages}:
+                number, first, last = rooms[room]
+                self._db.execute("UPDATE rooms SET last_id = ? WHERE number = ?", (last, number))
+                rooms[room] = (number, self._forget_oldest(number, first, last), last)
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        self._rooms = rooms
+        return kept
+
+    def _add_room(self, name: str) -> tuple[int, int, int]:
+        number = self._db.execute("INSERT INTO rooms (name, last_id) VALUES (?, 0)", (name,)).lastrowid
+        assert number is not None
+        return number, 1, 0
+
+    def _insert(self, rows: list[tuple[int, int, float, str, str]]) -> None:
+        # One statement for many rows: SQLite lets other threads run once a statement, and getting the turn back costs.
+        for start in range(0, len(rows), _MAX_ROWS):
+            part = rows[start : start + _MAX_ROWS]
+            values = ",".join(["(?,?,?,?,?)"] * len(part))
+            self._db.execute(f"INSERT INTO messages VALUES {values}", [value for row in part for value in row])
+
+    def _forget_oldest(self, number: int, first: int, last: int) -> int:
+        limit = self._limits.max_kept_messages
+        if limit is None or last - first + 1 <= limit * _SLACK:
+            return first
+        self._db.execute("DELETE FROM messages WHERE room = ? AND id <= ?", (number, last - limit))
+        return last - limit + 1
+
+    def find(self, room: str, after: int | None, limit: int) -> list[KeptMessage]:
+        """Find messages numbered above ``after``, oldest first, or the latest ``limit``.
+
+        Raises:
+            sqlite3.Error: The file cannot be read.
+        """
+        if room not in self._rooms:
+            return []
+        number, _, last = self._rooms[room]
+        most = self._limits.max_kept_messages
+        oldest = 1 if most is None else last - most + 1
+        start = max(oldest, last - limit + 1 if after is None else after + 1)
+        rows = self._db.execute(
+            "SELECT id, at, sender, text FROM messages WHERE room = ? AND id >= ? ORDER BY id LIMIT ?",
+            (number, start, limit),
+        )
+        return [KeptMessage(*row) for row in rows]
+
+    def prune(self) -> None:
+        """Forget what is too old, and the oldest of a file that is too large. Call it now and then; mostly it returns.
+
+        Raises:
+            sqlite3.Error: The file cannot be written.
+        """
+        now = self._clock()
+        if 0 <= now - self._pruned_at < _PRUNE_INTERVAL:
+            return
+        self._pruned_at = now
+        if self._limits.max_kept_age is not None:
+            self._forget_before(now - self._limits.max_kept_age)
+        if self._limits.max_history_file_size is not None and self._size() > self._limits.max_history_file_size:
+            # A tenth at a time: the size is looked at again soon.
+            count = self._db.execute("SELECT count(*) FROM messages").fetchone()[0]
+            row = self._db.execute("SELECT at FROM messages ORDER BY at LIMIT 1 OFFSET ?", (count // 10,)).fetchone()
+            if row is not None:
+                self._forget_before(row[0])
+
+    def _forget_before(self, at: float) -> None:
+        self._db.execute("DELETE FROM messages WHERE at < ?", (at,))
+        self._db.execute("PRAGMA incremental_vacuum").fetchall()
+
+    def _size(self) -> int:
+        pages, free, size = (
+            self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
+    def check(self, *, thorough: bool = True) -> list[str]:
+        """Look for damage; returns a sentence for each. ``thorough`` also compares indexes and reads every message."""
+        try:
+            pragma = "integrity_check" if thorough else "quick_check"
+            found = [str(row[0]) for row in self._db.execute(f"PRAGMA {pragma}(10)") if row[0] != "ok"]
+            if thorough and not found:
+                found += [
+                    f"room {name!r} counts to {last_id} but has a message {highest}"
+                    for name, last_id, highest in self._db.execute(
+                        "SELECT name, last_id, max(id) FROM rooms JOIN messages ON room = number GROUP BY number "
+                        "HAVING max(id) > last_id"
+                    )
+                ]
+        except sqlite3.DatabaseError as error:
+            found = [str(error)]
+        return found
+
+    def export(self, room: str | None = None) -> Iterator[ExportedMessage]:
+        """Read all messages, or those of a room, room by room and oldest first."""
+        query = (
+            "SELECT name, id, at, sender, text FROM messages JOIN rooms ON room = number "
+            "WHERE ?1 IS NULL OR name = ?1 ORDER BY room, id"
+        )
+        for name, *row in self._db.execute(query, (room,)):
+            yield ExportedMessage(name, KeptMessage(*row))
+
+    def load(self, messages: Iterable[ExportedMessage]) -> int:
+        """Take over exported messages with their numbers; returns how many are new. All or none.
+
+        Raises:
+            HistoryError: A number is taken by a different message, or is not above 0.
+        """
+        count = 0
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for name, message in messages:
+                count += self._load_one(name, message)
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._rooms.clear()
+        self._prepare(read_only=False)
+        return count
+
+    def _load_one(self, name: str, message: KeptMessage) -> int:
+        if message.id < 1:
+            raise HistoryError(f"a message of room {name!r} has the number {message.id}; they begin at 1")
+        row = self._db.execute("SELECT number FROM rooms WHERE name = ?", (name,)).fetchone()
+        number = row[0] if row else self._add_room(name)[0]
+        values = (message.at, message.sender, message.text)
+        there = self._db.execute(
+            "SELECT at, sender, text FROM messages WHERE room = ? AND id = ?", (number, message.id)
+        ).fetchone()
+        if there is not None:
+            if there != values:
+                raise HistoryError(f"room {name!r} has a different message {message.id} already; nothing was imported")
+            return 0
+        self._insert([(number, message.id, *values)])
+        self._db.execute("UPDATE rooms SET last_id = max(last_id, ?) WHERE number = ?", (message.id, number))
+        return 1
+
+
+_ADVICE: Final = "see `xmlsocket history check`, or move it away and start with a new one"
+
+
+def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    mode = "ro" if read_only else "rwc"
+    db = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
+    )
+    db.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns, also if the power fails
+    return db
+
+
+def _take_lock(path: Path) -> sqlite3.Connection:
+    """Keep other processes from writing the same history, in a way that works on every system and ends with ours."""
+    lock = sqlite3.connect(
+        path.with_name(path.name + ".lock"), isolation_level=None, check_same_thread=False, timeout=0.2
+    )
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error:
+        lock.close()
+        raise HistoryError(
+            f"the history file {path} is in use by another process; stop that, or choose another --data-dir"
+        ) from None
+    return lock

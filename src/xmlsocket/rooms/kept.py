@@ -1,0 +1,205 @@
+"""The broker of a single process whose history is in a file, and survives it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple
+
+from ..errors import BrokerUnavailableError
+from .broker import Done, KeptMessage, Receiver
+from .history import History, NewMessage
+
+logger = logging.getLogger("xmlsocket.history")
+
+_MAX_BATCH: Final = 2000
+
+
+class _Keep(NamedTuple):
+    message: NewMessage
+    origin: object
+    future: asyncio.Future[KeptMessage]
+
+
+class _Call(NamedTuple):
+    """Something else to do in the writer's thread, between two commits."""
+
+    function: Callable[[], Any]
+    future: asyncio.Future[Any]
+
+
+class HistoryBroker:
+    """One order for all members, exactly once; a message is shown to anybody only when it is on the disk.
+
+    A thread of its own writes. While it waits for the disk, what is said meanwhile gathers and goes with the next
+    commit, so that a busy room costs one for many messages. When the file cannot be written (the disk is full, say)
+    messages are refused until it can be again, and nothing else stops.
+
+    Args:
+        open_history: Opens the file; called in :meth:`start`.
+    """
+
+    def __init__(self, open_history: Callable[[], History]) -> None:
+        self._open_history = open_history
+        self._names: set[str] = set()
+        self._jobs: queue.SimpleQueue[_Keep | _Call | None] = queue.SimpleQueue()
+        self._pending = 0
+        self._thread: threading.Thread | None = None
+        self._is_failing = False
+
+    def attach(self, receiver: Receiver) -> None:
+        """See :class:`Broker`."""
+        self._receiver = receiver
+
+    async def start(self) -> None:
+        """Open the file.
+
+        Raises:
+            HistoryError: It cannot be used.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._history = await self._loop.run_in_executor(None, self._open_history)
+        self._max_pending = self._history.limits.max_pending_messages
+        self._thread = threading.Thread(target=self._write, name="xmlsocket-history", daemon=True)
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Write what was said, and close the file."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._jobs.put(None)
+            await self._loop.run_in_executor(None, thread.join)
+            await asyncio.sleep(0)  # what the thread has handed over is delivered
+        self._names.clear()
+
+    def subscribe(self, room: str) -> None:
+        """See :class:`Broker`."""
+
+    def unsubscribe(self, room: str) -> None:
+        """See :class:`Broker`."""
+
+    def publish(self, room: str, message: str | bytes) -> None:
+        """See :class:`Broker`."""
+        self._receiver.receive(room, message)
+
+    def keep(self, room: str, sender: str, text: str, origin: object = None) -> Awaitable[KeptMessage]:
+        """See :class:`Broker`."""
+        future: asyncio.Future[KeptMessage] = self._loop.create_future()
+        future.add_done_callback(_retrieve)
+        if self._thread is None:
+            future.set_exception(BrokerUnavailableError("the history is closed"))
+        elif self._pending >= self._max_pending:
+            future.set_exception(BrokerUnavailableError("the disk is slower than what is said"))
+        else:
+            self._pending += 1
+            self._jobs.put(_Keep(NewMessage(room, sender, text), origin, future))
+        return future
+
+    def history(self, room: str, after: int | None, limit: int) -> Awaitable[list[KeptMessage]]:
+        """See :class:`Broker`."""
+        return self._call(lambda: self._history.find(room, after, limit))
+
+    def claim(self, name: str) -> Awaitable[bool]:
+        """See :class:`Broker`."""
+        is_free = name not in self._names
+        self._names.add(name)
+        return Done(is_free)
+
+    def release(self, name: str) -> None:
+        """See :class:`Broker`."""
+        self._names.discard(name)
+
+    def _call(self, function: Callable[[], Any]) -> Awaitable[Any]:
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if self._thread is None:
+            future.set_exception(BrokerUnavailableError("the history is closed"))
+        else:
+            self._jobs.put(_Call(function, future))
+        return future
+
+    # In the writer's thread
+
+    def _write(self) -> None:
+        is_open = True
+        while is_open:
+            jobs = [self._jobs.get()]
+            while len(jobs) < _MAX_BATCH and not self._jobs.empty():
+                jobs.append(self._jobs.get())
+            keeps: list[_Keep] = []
+            for job in jobs:
+                if isinstance(job, _Keep):
+                    keeps.append(job)
+                    continue
+                self._commit(keeps)
+                keeps = []
+                if job is None:
+                    is_open = False
+                else:
+                    self._run(job)
+            self._commit(keeps)
+        self._history.close()
+
+    def _commit(self, keeps: list[_Keep]) -> None:
+        if not keeps:
+            return
+        outcome: list[KeptMessage] | sqlite3.Error
+        try:
+            outcome = self._history.append([keep.message for keep in keeps])
+        except sqlite3.Error as error:
+            outcome = error
+        self._loop.call_soon_threadsafe(self._settle, keeps, outcome)
+        try:
+            self._history.prune()
+        except sqlite3.Error as error:
+            logger.warning("old messages cannot be forgotten now: %s", error)
+
+    def _run(self, job: _Call) -> None:
+        try:
+            result = job.function()
+        except sqlite3.Error as error:
+            self._loop.call_soon_threadsafe(_fail, job.future, BrokerUnavailableError(f"no history now: {error}"))
+        else:
+            self._loop.call_soon_threadsafe(_succeed, job.future, result)
+
+    # In the event loop again
+
+    def _settle(self, keeps: list[_Keep], outcome: list[KeptMessage] | sqlite3.Error) -> None:
+        self._pending -= len(keeps)
+        if isinstance(outcome, sqlite3.Error):
+            if not self._is_failing:
+                logger.error("messages cannot be kept and are refused: %s", outcome)
+            self._is_failing = True
+            for keep in keeps:
+                _fail(keep.future, BrokerUnavailableError(f"the history cannot be written: {outcome}"))
+            return
+        if self._is_failing:
+            logger.warning("messages are kept again")
+            self._is_failing = False
+        for keep, message in zip(keeps, outcome, strict=True):
+            self._receiver.receive_kept(keep.message.room, message, keep.origin)
+            _succeed(keep.future, message)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last attempt to keep messages failed."""
+        return self._is_failing
+
+
+def _succeed(future: asyncio.Future[Any], result: object) -> None:
+    if not future.done():  # whoever waited may have given up
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[Any], error: BrokerUnavailableError) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _retrieve(future: asyncio.Future[KeptMessage]) -> None:
+    # A caller may drop the future, as the contract allows; then nobody else looks at its exception.
+    if not future.cancelled():
+        future.exception()
