@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 from types import BuiltinMethodType, MappingProxyType, MethodType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
-from .conversion import object_to_text, toInt32
+from .conversion import toInt32
 from .errors import numbered
+from .objects import Object
 from .uncaught import report
 
 if TYPE_CHECKING:
-    from .events import Event
+    from .event import Event
 
 Listener: TypeAlias = "Callable[[Any], object]"
 """What an event is passed to. Its result is ignored."""
@@ -96,7 +97,7 @@ _Registrations: TypeAlias = "Mapping[str, tuple[_Registration, ...]]"
 _NONE: Final[_Registrations] = MappingProxyType({})
 
 
-class EventDispatcher:
+class EventDispatcher(Object):
     """Keeps listeners and runs them.
 
     A subclass need not call ``super().__init__()``, as in ActionScript, where that happens by itself.
@@ -302,13 +303,6 @@ class EventDispatcher:
             self._capturing = changed
         else:
             self._listeners = changed
-
-    def toString(self) -> str:
-        """``[object ClassName]``; ``str(dispatcher)`` is the same."""
-        return object_to_text(self)
-
-    def __str__(self) -> str:
-        return self.toString()
 
 
 def _ancestors(parent: object) -> list[EventDispatcher]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from .events import Event
+    from .event import Event
 
 logger = logging.getLogger("xmlsocket.flash")
 
