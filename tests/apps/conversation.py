@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -56,6 +58,12 @@ class Client:
 
     def close(self) -> None:
         self.writer.close()
+
+    def vanish(self) -> None:
+        """End as a machine does that crashes: with a reset."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
 
 
 @contextlib.asynccontextmanager

@@ -323,11 +323,7 @@ def _unknown_room(request: Request, name: str) -> RequestError:
 
 
 def _refuse(session: Session, error: RequestError) -> None:
-    place = (error.line, error.column, error.ref)
-    try:
-        session.send(markup.error(error.code, error.sentence, *place))
-    except OversizedMessageError:  # where messages must be that short, the code says enough
-        session.send(markup.error(error.code, "", *place))
+    session.refuse(error.code, error.sentence, error.line, error.column, error.ref)
 
 
 def _ignore(result: object) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import Final
 
-from ..errors import CloseReason
+from ..errors import CloseReason, RoomLimitError
 from ..limits import RoomLimits
 from ..net import Connection
 from ..rooms import Broker, Rooms
@@ -14,6 +15,8 @@ from .app import AppHandler
 from .pace import Pace
 
 _ROOM: Final = "everybody"
+
+logger = logging.getLogger("xmlsocket.relay")
 
 
 class Relay(AppHandler):
@@ -31,11 +34,16 @@ class Relay(AppHandler):
         self.rooms = Rooms(broker, limits=room_limits)
         self._pace = Pace(self.rooms.limits.publish_high_water, self._go_on)
         self._waiting: deque[tuple[Connection[bytes], list[bytes]]] = deque()
+        self._is_draining = False
+        self._connections: set[Connection[bytes]] = set()
 
     async def start(self) -> None:
         await self.rooms.start()
 
     async def drain(self) -> None:
+        self._is_draining = True
+        for connection in self._connections:
+            connection.pause_reading()
         while self._waiting:  # noqa: ASYNC110  # the pace moves it on, one turn of the loop after the other
             await asyncio.sleep(0)
 
@@ -43,7 +51,15 @@ class Relay(AppHandler):
         await self.rooms.close()
 
     def connected(self, connection: Connection[bytes]) -> None:
-        self.rooms.join(_ROOM, connection)
+        try:
+            self.rooms.join(_ROOM, connection)
+        except RoomLimitError as error:
+            logger.warning("%r is not let in: %s", connection, error)
+            connection.close_nowait()
+            return
+        self._connections.add(connection)
+        if self._is_draining:
+            connection.pause_reading()
 
     def received(self, connection: Connection[bytes], messages: list[bytes]) -> None:
         if self._waiting or self._pace.is_exhausted:
@@ -63,12 +79,16 @@ class Relay(AppHandler):
     def _go_on(self) -> None:
         while self._waiting and not self._pace.is_exhausted:
             connection, messages = self._waiting.popleft()
-            if connection.is_open:
-                connection.resume_reading()
+            self._read_on(connection)
             self._publish(connection, messages)
 
+    def _read_on(self, connection: Connection[bytes]) -> None:
+        if connection.is_open and not self._is_draining:
+            connection.resume_reading()
+
     def writable(self, connection: Connection[bytes]) -> None:
-        connection.resume_reading()
+        self._read_on(connection)
 
     def closed(self, connection: Connection[bytes], reason: CloseReason) -> None:
+        self._connections.discard(connection)
         self.rooms.forget(connection)

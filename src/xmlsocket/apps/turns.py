@@ -83,6 +83,13 @@ class Session:
         if self.connection.is_open:
             self.connection.send_nowait(text)
 
+    def refuse(self, code: str, sentence: str, line: int, column: int, ref: str | None = None) -> None:
+        """Send an error."""
+        try:
+            self.send(markup.error(code, sentence, line, column, ref))
+        except OversizedMessageError:  # where messages must be that short, the code says enough
+            self.send(markup.error(code, "", line, column, ref))
+
     def go_on(self) -> bool:
         """Send what is left of the replay, as far as the client reads it. False if there is more."""
         if self.replay is not None:
@@ -90,7 +97,7 @@ class Session:
                 try:
                     self.send(text)
                 except OversizedMessageError as error:
-                    self.send(markup.error("too-long", f"A message is left out here: {error}.", 1, 1))
+                    self.refuse("too-long", f"A message is left out here: {error}.", 1, 1)
                 if self.connection.is_send_paused:
                     return False
             self.replay = None
@@ -126,6 +133,8 @@ class Turns(AppHandler):
 
     def connected(self, connection: Connection[bytes]) -> None:
         self.sessions[connection.id] = Session(connection)
+        if self._is_draining:
+            connection.pause_reading()
 
     def received(self, connection: Connection[bytes], messages: list[bytes]) -> None:
         session = self.sessions[connection.id]
