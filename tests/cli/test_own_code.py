@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
 from tests.cli.processes import Client, ask, run, serving, until
+
+from xmlsocket.cli import loading, program, serve
 
 COROUTINE = """
 async def handler(connection):
@@ -50,11 +53,11 @@ def test_bytes_and_greetings_are_options(tmp_path):
         "    async for message in connection:\n"
         "        await connection.send(repr(message))\n"
     )
-    with serving("game:handler", "--speaks-first", "--encoding", "none", "--no-detect", cwd=tmp_path) as daemon:
-        with Client(daemon.port) as client:
-            assert client.receive() == "welcome"
-            client.send("x")
-            assert client.receive() == "b'x'"
+    options = ("--speaks-first", "--encoding", "none", "--no-detect")
+    with serving("game:handler", *options, cwd=tmp_path) as daemon, Client(daemon.port) as client:
+        assert client.receive() == "welcome"
+        client.send("x")
+        assert client.receive() == "b'x'"
 
 
 @pytest.mark.parametrize(
@@ -78,12 +81,26 @@ def test_bytes_and_greetings_are_options(tmp_path):
         ("1 / 0", "game:handler", "ZeroDivisionError"),
     ],
 )
-def test_code_that_cannot_be_served_is_shown_with_what_to_do(tmp_path, code, target, sentence):
+def test_code_that_cannot_be_served_is_shown_with_what_to_do(tmp_path, monkeypatch, capsys, code, target, sentence):
     (tmp_path / "game.py").write_text(code)
-    result = run("serve", target, "--port", "0", cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.delitem(sys.modules, "game", raising=False)
+    monkeypatch.setattr(serve, "run_daemon", loading.load_service)
+    try:
+        assert program.run(["serve", target]) == 2
+    finally:
+        sys.modules.pop("game", None)
+    assert sentence in capsys.readouterr().err
+
+
+def test_of_code_that_fails_only_the_users_own_lines_are_shown(tmp_path):
+    (tmp_path / "game.py").write_text("def f():\n    return 1 / 0\nf()\n")
+    result = run("serve", "game:handler", "--port", "0", cwd=tmp_path)
     assert result.returncode == 2
-    assert sentence in result.stderr.decode()
-    assert b"loading.py" not in result.stderr, "only the user's own lines are shown"
+    assert result.stderr.decode().count("File ") == 2
+    assert b"game.py" in result.stderr
+    assert result.stderr.endswith(b"error: game cannot be imported\n")
 
 
 def write(path, text):

@@ -46,7 +46,7 @@ def test_without_an_application_it_serves_the_chat_and_says_where():
         assert ask(port, "<ping/>") == ["<pong/>"]
 
 
-@pytest.mark.parametrize(("app", "answer"), [("chat", b"<pong/>\0"), ("echo", b"hello\0"), ("relay", b"hello\0")])
+@pytest.mark.parametrize(("app", "answer"), [("chat", b"<pong/>\0"), ("relay", b"hello\0")])
 def test_the_netcat_line_that_it_prints_works(app, answer):
     with serving(app) as daemon:
         daemon.wait_for("^  stop:")
@@ -110,6 +110,20 @@ def test_nothing_goes_to_standard_error_while_all_is_well():
         ask(daemon.port, "x")
         daemon.stop()
         assert daemon.stderr == ""
+
+
+def test_a_unix_socket_that_somebody_serves_is_not_taken_away(tmp_path):
+    path = tmp_path / "chat.sock"
+    with serving("echo", listen=("--path", str(path))) as daemon:
+        daemon.wait_for("^  stop:")
+        second = run("serve", "--path", str(path))
+        assert second.returncode == 1
+        assert f"{path} is taken already" in second.stderr.decode()
+        assert run("send", str(path), "x", "--wait", "0.3").stdout == b"x\n"
+        daemon.process.kill()
+        daemon.wait()
+    with serving("echo", listen=("--path", str(path))) as daemon:
+        daemon.wait_for("^  stop:")  # what the killed one left behind is in nobody's way
 
 
 # Clients not written in Python
