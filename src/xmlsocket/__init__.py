@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import sync
 from .errors import (
     BrokerError,
     BrokerUnavailableError,
@@ -65,4 +66,5 @@ __all__ = [
     "XMLSocketError",
     "connect",
     "serve",
+    "sync",
 ]

@@ -412,7 +412,7 @@ def test_first_byte_timeout_does_not_apply_where_the_server_speaks_first(runner)
 def test_an_unfinished_beginning_cannot_hold_a_server_that_speaks_first_for_ever(runner):
     async def main():
         options = {"speaks_first": True, "first_byte_timeout": 0.05, "detection_timeout": 0.0}
-        async with serving(Recorder("welcome"), **options) as (handler, _, peer):
+        async with serving(Recorder("welcome"), **options) as (_handler, _, peer):
             await peer.send(b"<policy-")
             assert await peer.receive(8) == b"welcome\0"
             await peer.send(b"\0")
@@ -488,7 +488,7 @@ def test_a_handler_that_ends_a_connection_while_it_is_met_ends_it(runner):
                     await peer.wait_for_any_end()
                     peer.close()
                     await until(lambda: handler.calls == ["connected", reason])  # noqa: B023  # awaited in the round
-                    await until(lambda: not server._listener.openings)  # noqa: B023
+                    await until(lambda: not server._listener.openings)
 
     runner(main())
 
@@ -496,14 +496,14 @@ def test_a_handler_that_ends_a_connection_while_it_is_met_ends_it(runner):
 def test_an_answered_client_does_not_outlive_the_server(runner):
     async def main():
         for options in ({}, {"speaks_first": True}):
-            async with xmlsocket.serve(
-                Recorder(), LOCALHOST, 0, policy=POLICY, close_timeout=60.0, **options
-            ) as server:
-                async with peer_of(server) as peer:
-                    await peer.send(REQUEST)
-                    assert await peer.receive(len(ANSWER)) == ANSWER
-                    await server.close()
-                    await peer.wait_for_any_end()
-                    await until(lambda: not server._listener.openings)  # noqa: B023  # awaited in the round
+            async with (
+                xmlsocket.serve(Recorder(), LOCALHOST, 0, policy=POLICY, close_timeout=60.0, **options) as server,
+                peer_of(server) as peer,
+            ):
+                await peer.send(REQUEST)
+                assert await peer.receive(len(ANSWER)) == ANSWER
+                await server.close()
+                await peer.wait_for_any_end()
+                await until(lambda: not server._listener.openings)  # awaited in the round
 
     runner(main())
