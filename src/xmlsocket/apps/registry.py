@@ -10,31 +10,35 @@ from ..limits import ChatLimits, RoomLimits
 from .app import App
 from .chat import Chat
 from .echo import Echo
+from .pages import chat_pages, status_pages
 from .relay import Relay
+
+_RELAY = "send each message to everybody connected, its sender included"
+_ECHO = "send each message back to its sender"
 
 APPS: Final[tuple[App, ...]] = (
     App(
         name="chat",
         summary="people with names, rooms, private messages and history, in a small XML protocol",
         make=Chat,
-        options={"encoding": None},
+        options={"encoding": None, "pages": chat_pages},
         limits={"limits": ChatLimits, "room_limits": RoomLimits},
         has_rooms=True,
     ),
     App(
         name="relay",
-        summary="send each message to everybody connected, its sender included",
+        summary=_RELAY,
         make=Relay,
         # Verbatim whatever the encoding; and a member that says nothing is a member all the same.
-        options={"encoding": None, "speaks_first": True},
+        options={"encoding": None, "speaks_first": True, "pages": status_pages("relay", _RELAY)},
         limits={"room_limits": RoomLimits},
         has_rooms=True,
     ),
     App(
         name="echo",
-        summary="send each message back to its sender",
+        summary=_ECHO,
         make=Echo,
-        options={"encoding": None},
+        options={"encoding": None, "pages": status_pages("echo", _ECHO)},
     ),
 )
 

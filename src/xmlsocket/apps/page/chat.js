@@ -15,6 +15,7 @@ class Chat {
     this.name = "";
     this.firstRoom = "";
     this.isIn = false; // has been logged in since the name was given
+    this.isReady = false; // is logged in now
     this.nameAttempts = 0;
     this.conversations = new Conversations();
     this.rooms = [];
@@ -60,6 +61,7 @@ class Chat {
 
   welcome(name) {
     this.link.settle();
+    this.isReady = true;
     this.nameAttempts = 0;
     this.name = name;
     this.view.showState("open", "Connected");
@@ -103,7 +105,7 @@ class Chat {
   }
 
   join(name, chooses = true) {
-    const isSent = this.ask("join", { room: name }, "", {
+    const isSent = this.isReady && this.ask("join", { room: name }, "", {
       done: (answer) => this.joined(answer, chooses),
       refused: (error) => this.refuseJoin(name, error),
     });
@@ -262,6 +264,7 @@ class Chat {
   }
 
   changeState(state, pause) {
+    this.isReady = false;
     const texts = {
       idle: "Not connected",
       connecting: this.isIn ? "Connecting again …" : "Connecting …",
@@ -321,7 +324,7 @@ function start() {
   $("say").addEventListener("submit", (event) => {
     event.preventDefault();
     if (text.value === "" || chat.current === null) return;
-    if (chat.link.state !== "open") {
+    if (!chat.isReady) {
       chat.view.showFault("You are not connected. Your text stays here until you are.");
       return;
     }
@@ -344,7 +347,7 @@ function start() {
     chat.refreshPlaces();
   });
   setInterval(() => {
-    if (!document.hidden && chat.isIn && chat.link.state === "open") chat.askForRooms();
+    if (!document.hidden && chat.isReady) chat.askForRooms();
   }, ROOMS_INTERVAL);
   $("room").value = roomOfAddress() || "lobby";
   $("name").value = recall("name");
