@@ -383,6 +383,17 @@ class HistoryLimits(LimitSet):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayLimits(LimitSet):
+    """What bounds a gateway beyond the limits of its connections."""
+
+    half_close_timeout: float | None = limit(
+        60.0,
+        unit="seconds",
+        why="for one side to end when the other has ended its direction; many servers never notice that a client left",
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FlashLimits(LimitSet):
     """What bounds the twin of Adobe's classes."""
 

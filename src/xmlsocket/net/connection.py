@@ -572,6 +572,16 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
         return self._is_open
 
     @property
+    def is_ended(self) -> bool:
+        """Whether the peer has sent its end of stream: it sends no more, but may still read."""
+        return self._is_ended
+
+    @property
+    def unfinished(self) -> int:
+        """Bytes received since the last whole message. At the end of the stream they are a message that was cut off."""
+        return self._decoder.unfinished
+
+    @property
     def close_reason(self) -> CloseReason | None:
         """Why the connection ended; ``None`` while it is open."""
         return self._reason
