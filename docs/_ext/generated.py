@@ -1,23 +1,28 @@
 """Parts of the reference that are written from the code, so that they cannot differ from it.
 
-Directives: ``limits-table CLASS``, ``error-tree``, ``error-classes``, ``close-reasons``, ``command-help COMMAND...``.
+Directives: ``limits-tables``, ``error-tree``, ``error-classes``, ``close-reasons``, ``log-texts``,
+``command-help``.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import os
-import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
 from docutils import nodes
 from sphinx.domains.python import PythonDomain
 from sphinx.util.docutils import SphinxDirective
 
 import xmlsocket
 from xmlsocket import CloseReason, errors, limits
+from xmlsocket.cli import program
 
 if TYPE_CHECKING:
     from sphinx.addnodes import pending_xref
@@ -25,17 +30,24 @@ if TYPE_CHECKING:
     from sphinx.environment import BuildEnvironment
 
 
-class LimitsTable(SphinxDirective):
-    """A table of the limits that one class of ``xmlsocket.limits`` declares."""
-
-    required_arguments = 1
+class LimitsTables(SphinxDirective):
+    """A table of limits for every class in ``xmlsocket.limits`` that declares some, a section for each."""
 
     def run(self) -> list[nodes.Node]:
-        limit_set: type[limits.LimitSet] = getattr(limits, self.arguments[0])
-        rows = ["| limit | default | why |", "| --- | --- | --- |"]
-        for limit in limit_set.describe():
-            rows.append(f"| `{limit.name}` | {_default(limit)} | {_sentence(limit.why)} |")
-        return self.parse_text_to_nodes("\n".join(rows) + "\n")
+        parts = []
+        for name, value in vars(limits).items():
+            if isinstance(value, type) and limits.LimitSet in value.__bases__:
+                public = f"xmlsocket.{'' if hasattr(xmlsocket, name) else 'limits.'}{name}"
+                head = f"## {name}\n\n```{{eval-rst}}\n.. autoclass:: {public}\n   :no-members:\n```\n"
+                parts.append("\n".join([head, *_rows(value)]) + "\n")
+        return self.parse_text_to_nodes("\n".join(parts), allow_section_headings=True)
+
+
+def _rows(limit_set: type[limits.LimitSet]) -> Iterator[str]:
+    yield "| limit | default | why |"
+    yield "| --- | --- | --- |"
+    for limit in limit_set.describe():
+        yield f"| `{limit.name}` | {_default(limit)} | {_sentence(limit.why)} |"
 
 
 def _default(limit: limits.LimitDescription) -> str:
@@ -66,7 +78,7 @@ class ErrorClasses(SphinxDirective):
             if isinstance(value, type) and issubclass(value, errors.XMLSocketError)
         ]
         lines = [
-            f".. autoexception:: {'xmlsocket' if hasattr(xmlsocket, cls.__name__) else 'xmlsocket.errors'}.{cls.__name__}"
+            f".. autoexception:: xmlsocket{'' if hasattr(xmlsocket, cls.__name__) else '.errors'}.{cls.__name__}"
             for cls in classes
         ]
         return self.parse_text_to_nodes("```{eval-rst}\n" + "\n".join(lines) + "\n```\n")
@@ -83,20 +95,68 @@ class CloseReasons(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(rows) + "\n")
 
 
-class CommandHelp(SphinxDirective):
-    """What a command answers to ``--help``."""
-
-    optional_arguments = 9
+class LogTexts(SphinxDirective):
+    """A table of everything that the package can log: module, level, text."""
 
     def run(self) -> list[nodes.Node]:
-        beside_python = os.path.dirname(sys.executable)
-        program = shutil.which("xmlsocket", path=beside_python) or "xmlsocket"
-        environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb", "PYTHONUTF8": "1"}
-        answer = subprocess.run(
-            [program, *self.arguments, "--help"], capture_output=True, text=True, check=True, env=environment
-        )
-        text = "\n".join(line.rstrip() for line in answer.stdout.strip().splitlines())
-        return [nodes.literal_block(text=text, language="text")]
+        rows = ["| in | level | text |", "| --- | --- | --- |"]
+        rows += [f"| `{module}` | {level} | `{text}` |" for module, level, text in sorted(set(log_texts()))]
+        return self.parse_text_to_nodes("\n".join(rows) + "\n")
+
+
+def log_texts() -> Iterator[tuple[str, str, str]]:
+    """Find the calls of loggers in the source code."""
+    package = Path(xmlsocket.__file__).parent
+    for file in package.rglob("*.py"):
+        module = ".".join(file.relative_to(package).with_suffix("").parts)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            owner, level = node.func.value, node.func.attr
+            name = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
+            if name == "logger" and level in _LEVELS:
+                text = node.args[1 if level == "log" else 0]
+                yield module, _LEVELS[level], text.value if isinstance(text, ast.Constant) else ast.unparse(text)
+
+
+_LEVELS = {
+    "debug": "DEBUG",
+    "info": "INFO",
+    "warning": "WARNING",
+    "error": "ERROR",
+    "exception": "ERROR",
+    "critical": "CRITICAL",
+    "log": "varies",
+}
+
+
+class CommandHelp(SphinxDirective):
+    """What every command answers to ``--help``, a section for each."""
+
+    def run(self) -> list[nodes.Node]:
+        group: Any = typer.main.get_command(program.app)
+        parts = [
+            f"## {' '.join(path)}\n\n```text\n{_help_of(path)}\n```\n" for path in _commands(group, ("xmlsocket",))
+        ]
+        return self.parse_text_to_nodes("\n".join(parts), allow_section_headings=True)
+
+
+def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, child in getattr(command, "commands", {}).items():
+        yield from _commands(child, (*path, name))
+
+
+def _help_of(path: tuple[str, ...]) -> str:
+    environment = {**os.environ, "COLUMNS": "96", "NO_COLOR": "1", "TERM": "dumb", "PYTHONUTF8": "1"}
+    answer = subprocess.run(
+        [sys.executable, "-m", "xmlsocket.cli", *path[1:], "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    return "\n".join(line.rstrip() for line in answer.stdout.strip().splitlines())
 
 
 def resolve_by_public_name(
@@ -119,10 +179,11 @@ def resolve_by_public_name(
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
-    app.add_directive("limits-table", LimitsTable)
+    app.add_directive("limits-tables", LimitsTables)
     app.add_directive("error-tree", ErrorTree)
     app.add_directive("error-classes", ErrorClasses)
     app.add_directive("close-reasons", CloseReasons)
+    app.add_directive("log-texts", LogTexts)
     app.add_directive("command-help", CommandHelp)
     app.connect("missing-reference", resolve_by_public_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,20 +2,20 @@
 
 What a block is for is said in an HTML comment just above it, which readers do not see:
 
-==========================  ==========================================================================================
+==========================  ======================================================================================
 no comment, Python          part of one program that goes through the page; ``await`` is allowed anywhere, ``asyncio``
                             and ``xmlsocket`` are imported
-``<!-- hidden CODE -->``    the same, unseen by the reader: what the page takes for granted, and assertions
+``<!-- hidden CODE -->``    the same, unseen: what the page takes for granted, and assertions
 ``<!-- program: NAME -->``  saved as NAME and started in a process of its own, which goes on to the end of the page
 ``<!-- script: NAME -->``   saved as NAME and run to its end
 ``<!-- file: NAME -->``     saved as NAME, for the commands of the page
 ``<!-- output -->``         what the last script or program has printed
-``<!-- start -->``          shell: the command goes on to the end of the page, and has opened its port before the next block
+``<!-- start -->``          shell: the command goes on to the end of the page; its port is open before the next block
 ``<!-- run -->``            shell: the lines that begin with ``$`` are run; the others are what they print
-==========================  ==========================================================================================
+==========================  ======================================================================================
 
-Shell blocks without a comment are not run. A page says ``localhost:8080``, and so on; each of its ports is replaced by a
-free one. In what is printed, ``…`` stands for anything within a line and a line of its own for any lines.
+Shell blocks without a comment are not run. A page says ``localhost:8080``, and so on; each of its ports is replaced by
+a free one. In what is printed, ``…`` stands for anything within a line, and on a line of its own for any lines.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class PageRun:
         elif block.role == "output":
             assert_printed(self.printed, code)
         elif block.role == "program":
-            await self._start(f"exec {sys.executable} {block.name}", code)
+            await self._start(f"exec {sys.executable} {block.name}")
         elif block.role == "script":
             self.printed = await self._shell(f"exec {sys.executable} {block.name}")
         elif block.language == "python":
@@ -161,7 +161,8 @@ class PageRun:
         assert process.returncode == 0, f"{command!r} ended with {process.returncode}:\n{printed.decode()}"
         return printed.decode()
 
-    async def _start(self, command: str, code: str = "") -> None:
+    async def _start(self, command: str) -> None:
+        files = [file.read_text() for file in self.folder.iterdir() if file.is_file() and file.name in command.split()]
         log = self.folder / f"process-{len(list(self.folder.glob('process-*')))}"
         with log.open("w") as output:
             process = await asyncio.create_subprocess_exec(
@@ -169,7 +170,7 @@ class PageRun:
                 stdout=output, stderr=output,
             )  # fmt: skip
         self._processes.push_async_callback(_end, process)
-        ports = [port for port in self.ports.values() if re.search(rf"\b{port}\b", command + code)]
+        ports = [port for port in self.ports.values() if re.search(rf"\b{port}\b", " ".join((command, *files)))]
         for port in ports:
             while not await _is_open(port):
                 assert process.returncode is None, f"{command!r} ended:\n{log.read_text()}"
@@ -206,4 +207,3 @@ def assert_printed(printed: str, expected: str) -> None:
     )
     got = printed.replace("\0", "\n").strip() + "\n"
     assert not wanted or re.fullmatch(pattern, got), f"printed:\n{got}\nbut the page says:\n{expected}"
-

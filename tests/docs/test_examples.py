@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
-
 from tests.docs.page import PAGES, ROOT, PageRun, blocks_of
 
 WITH_CODE = [page for page in PAGES if any(True for _ in blocks_of(page))]
