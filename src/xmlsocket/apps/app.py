@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..limits import LimitSet
+from ..limits import HistoryLimits, LimitSet
 from ..net import Handler
 
 
@@ -42,6 +42,7 @@ class App:
         options: Keyword arguments that ``xmlsocket.serve`` needs for it.
         limits: The limits that bound it beyond those of the connections, by the keyword of ``make`` that takes them.
         has_rooms: Whether ``make`` takes a ``broker``.
+        keeps_history: Whether its rooms keep messages, so that a broker with a history in a file makes sense.
     """
 
     name: str
@@ -50,3 +51,9 @@ class App:
     options: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, type[LimitSet]] = field(default_factory=dict)
     has_rooms: bool = False
+    keeps_history: bool = False
+
+    @property
+    def all_limits(self) -> tuple[type[LimitSet], ...]:
+        """The limits that bound it, those of the history included."""
+        return (*self.limits.values(), *([HistoryLimits] if self.keeps_history else []))

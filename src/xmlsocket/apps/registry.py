@@ -24,6 +24,7 @@ APPS: Final[tuple[App, ...]] = (
         options={"encoding": None, "pages": chat_pages},
         limits={"limits": ChatLimits, "room_limits": RoomLimits},
         has_rooms=True,
+        keeps_history=True,
     ),
     App(
         name="relay",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ConfigurationError
+from ..net.forwarding import trusted_networks
 from ..wire import text_codec
 from .options import LIMITS, NO_LIMIT, choose, nearest, option_name, parse_limit, parse_port
 
@@ -37,6 +38,14 @@ class ServeOptions:
         speaks_first: Whether the handler greets its clients.
         detect: Whether the port serves anything but XMLSocket.
         log_level: The least level that is logged.
+        data_dir: Folder for the history; ``None`` for the system's usual place.
+        history: Whether rooms that keep history keep it in a file.
+        websocket: Whether browsers may come in.
+        allowed_origins: Whose pages may; ``None`` for all.
+        compression: Whether to compress for browsers that offer it.
+        require_tls: Whether to refuse whoever does not use TLS.
+        trusted_proxies: Addresses and networks of proxies to believe.
+        proxy_protocol: Whether they send a PROXY header.
         limits: Limits that differ from their defaults.
     """
 
@@ -53,6 +62,14 @@ class ServeOptions:
     speaks_first: bool = False
     detect: bool = True
     log_level: str = "warning"
+    data_dir: str | None = None
+    history: bool = True
+    websocket: bool = True
+    allowed_origins: tuple[str, ...] | None = None
+    compression: bool = False
+    require_tls: bool = False
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_protocol: bool = False
     limits: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
 
     @property
@@ -66,10 +83,17 @@ _TYPES: Final[Mapping[str, type]] = {
     "policy_port": int,
     "speaks_first": bool,
     "detect": bool,
+    "history": bool,
+    "websocket": bool,
+    "compression": bool,
+    "require_tls": bool,
+    "proxy_protocol": bool,
+    "allowed_origins": list,
+    "trusted_proxies": list,
 }
 """The type of each key that is not text."""
 
-_FILES: Final = ("path", "policy", "tls_cert", "tls_key")
+_FILES: Final = ("path", "policy", "tls_cert", "tls_key", "data_dir")
 """Keys that hold paths; in a file they are relative to that file."""
 
 _KEYS: Final = tuple(field.name for field in dataclasses.fields(ServeOptions) if field.name != "limits")
@@ -120,6 +144,14 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, float | None]]:
     return options, limits
 
 
+_KINDS: Final[Mapping[type, str]] = {
+    int: "a whole number",
+    bool: "true or false",
+    str: "text in quotes",
+    list: "a list of texts in quotes",
+}
+
+
 def _read_option(file: Path, key: str, value: object) -> object:
     if key not in _KEYS:
         hint = "; it belongs below [limits]" if key in LIMITS else nearest(key, _KEYS)
@@ -127,7 +159,7 @@ def _read_option(file: Path, key: str, value: object) -> object:
     where = f"{file}: {key} in [serve]"
     expected = _TYPES.get(key, str)
     if type(value) is not expected:
-        kind = {int: "a whole number", bool: "true or false", str: "text in quotes"}[expected]
+        kind = _KINDS[expected]
         raise ConfigurationError(f"{where} must be {kind}, not {value!r}")
     if key in _FILES:
         return str(file.parent / str(value))
@@ -144,10 +176,19 @@ def _read_limit(file: Path, name: str, value: object) -> float | None:
 def _parse(key: str, value: Any, where: str) -> Any:
     if key in ("port", "policy_port"):
         return parse_port(value, where)
+    if key == "host" and not value.strip():
+        raise ConfigurationError(f"{where} must be a name or an address, or * for every address of this machine")
     if key == "log_level":
         return choose(value.lower(), LOG_LEVELS, where)
     if key == "errors":
         return choose(value, ERROR_RULES, where)
+    if key in ("allowed_origins", "trusted_proxies"):
+        for text in value:
+            if not isinstance(text, str):
+                raise ConfigurationError(f"{where} must be {_KINDS[list]}, not {value!r}")
+        if key == "trusted_proxies":
+            trusted_networks(value)
+        return tuple(value)
     if key == "encoding" and value != NO_LIMIT:
         try:
             text_codec(value)
@@ -165,3 +206,7 @@ def _check_together(options: Mapping[str, Any]) -> None:
         raise ConfigurationError("--policy-port needs --policy FILE, the policy to answer with there")
     if options.get("tls_key") is not None and options.get("tls_cert") is None:
         raise ConfigurationError("--tls-key needs --tls-cert FILE, the certificate that the key belongs to")
+    if options.get("require_tls") and options.get("tls_cert") is None:
+        raise ConfigurationError("--require-tls needs --tls-cert FILE, a certificate to serve TLS with")
+    if options.get("proxy_protocol") and not options.get("trusted_proxies"):
+        raise ConfigurationError("--proxy-protocol needs --trusted-proxy ADDRESS, who may send such a header")

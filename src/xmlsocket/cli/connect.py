@@ -35,6 +35,7 @@ _READ_AHEAD: Final = 4
 """Reads of the input that may wait to be sent; then the input has to wait."""
 
 
+# Longer than 40 lines, as every option is a parameter.
 def connect(
     address: Annotated[
         str,

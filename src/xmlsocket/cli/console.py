@@ -7,7 +7,9 @@ backwards.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import re
 import sys
 import unicodedata
@@ -55,8 +57,17 @@ def write_lines(lines: Iterable[str], end: str = "\n") -> None:
     try:
         out.file.write("".join(line + end for line in lines))
         out.file.flush()
-    except BrokenPipeError:
-        out.on_broken_pipe()  # as rich does when it prints: whoever read our output has gone, so end quietly
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered would fail again at the end
+        if not isinstance(error, BrokenPipeError):  # whoever read our output has gone, and does not want to hear of it
+            complain(f"cannot write to standard output: {error.strerror}")
+        raise SystemExit(1) from error
+
+
+def announce(text: Text | str) -> None:
+    """Print on standard output what is nice to know; it is no reason to stop that nobody reads it any more."""
+    with contextlib.suppress(OSError, SystemExit):  # rich ends the program when a pipe is broken
+        out.print(text)
 
 
 def complain(sentence: str) -> None:

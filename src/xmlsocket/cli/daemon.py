@@ -24,7 +24,7 @@ from ..net import serve as listen
 from ..net.process import new_event_loop, settle_process, tune_process
 from . import welcome
 from .configuration import ServeOptions
-from .console import err, out
+from .console import announce, err
 from .loading import Service, load_service
 from .logs import start_logging
 from .ports import find_free_port
@@ -117,19 +117,17 @@ async def _serve(
             settle_process()
             began = time.monotonic()
             for line in welcome.describe(options, service, server, policy_server):
-                out.print(line)
+                announce(line)
             if (warning := welcome.describe_shortage(descriptors, limits)) is not None:
                 err.print(warning, style="yellow")
             await stop.wait()
-            out.print(
-                f"stopping; connections have {limits.close_timeout:g} s to end, and a second signal ends them now"
-            )
+            announce(f"stopping; connections have {limits.close_timeout:g} s to end, and a second signal ends them now")
             if app is not None:
                 await _drain(app.drain, limits.close_timeout)
     finally:
         if app is not None:
             await app.close()
-    out.print(describe_totals(server, time.monotonic() - began))
+    announce(describe_totals(server, time.monotonic() - began))
 
 
 async def _drain(drain: Callable[[], Awaitable[None]], longest: float) -> None:

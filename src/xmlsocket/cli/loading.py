@@ -8,15 +8,18 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, cast
 
+import platformdirs
+
 from ..apps import APPS, App, AppHandler, find
 from ..errors import ConfigurationError
-from ..limits import Limits
+from ..limits import HistoryLimits, Limits, from_options
 from ..net import Handler
+from ..rooms import History, HistoryBroker
 from .configuration import ServeOptions
 from .options import LIMITS, NO_LIMIT, nearest, option_name
 
@@ -44,12 +47,14 @@ class Service:
         handler: For the connections.
         options: Keyword arguments for ``xmlsocket.serve``: the encoding and the like, and the limits of connections.
         example: A message to try it with.
+        history_file: Where what is said is kept, or ``None``.
     """
 
     name: str
     handler: Handler[Any] | Callable[..., Any]
     options: Mapping[str, Any]
     example: str
+    history_file: Path | None = None
 
     @property
     def app_handler(self) -> AppHandler | None:
@@ -72,23 +77,57 @@ def load_service(options: ServeOptions) -> Service:
     if is_own_code(options.app):
         target = _import_target(options.app)
         if not isinstance(target, App):
-            _refuse_unknown_limits(options, options.app, {})
+            _refuse_unknown_limits(options, options.app, ())
             return Service(options.app, _make_own(target, options.app), _server_options(options, {}), "hello")
         app = target
     else:
         app = _find_app(options.app)
-    _refuse_unknown_limits(options, app.name, app.limits)
-    keywords = {keyword: owner(**_limits_of(options, owner)) for keyword, owner in app.limits.items()}
+    _refuse_unknown_limits(options, app.name, app.all_limits)
+    keywords: dict[str, Any] = {keyword: owner(**_limits_of(options, owner)) for keyword, owner in app.limits.items()}
     for name in ("encoding", "errors"):
         if name in app.options and getattr(options, name) is not None:
             raise ConfigurationError(f"{option_name(name)} is for your own handlers: {app.name} decides that itself")
-    return Service(
-        app.name, app.make(**keywords), _server_options(options, app.options), _EXAMPLES.get(app.name, "hello")
-    )
+    file = find_history_file(options, app)
+    if file is not None:
+        bounds = from_options(HistoryLimits, _limits_of(options, HistoryLimits))
+        keywords["broker"] = HistoryBroker(lambda: History(file, bounds))
+    example = _EXAMPLES.get(app.name, "hello")
+    return Service(app.name, app.make(**keywords), _server_options(options, app.options), example, file)
+
+
+def find_history_file(options: ServeOptions, app: App) -> Path | None:
+    """The file that an application keeps its history in, or ``None`` where it keeps none.
+
+    In the system's own place each port has a file, so that two daemons do not meet in one. A port that the system
+    chooses is another at every start: then there is a file only where a folder was named for it.
+    """
+    if not app.keeps_history or not options.history:
+        return None
+    if options.data_dir is not None:
+        return Path(options.data_dir) / f"{app.name}.db"
+    if options.path is not None or options.port == 0:
+        return None
+    return data_folder() / f"{app.name}-{options.port}.db"
+
+
+def data_folder() -> Path:
+    """The system's place for a user's data, or what systemd's ``StateDirectory=`` says."""
+    state = os.environ.get("STATE_DIRECTORY")
+    return Path(state.split(":")[0]) if state else platformdirs.user_data_path("xmlsocket", appauthor=False)
 
 
 def _server_options(options: ServeOptions, fixed: Mapping[str, Any]) -> dict[str, Any]:
-    chosen: dict[str, Any] = {"detect": options.detect, "speaks_first": options.speaks_first}
+    names = (
+        "detect",
+        "speaks_first",
+        "websocket",
+        "allowed_origins",
+        "compression",
+        "require_tls",
+        "trusted_proxies",
+        "proxy_protocol",
+    )
+    chosen: dict[str, Any] = {name: getattr(options, name) for name in names}
     if options.encoding is not None:
         chosen["encoding"] = None if options.encoding == NO_LIMIT else options.encoding
     if options.errors is not None:
@@ -100,10 +139,10 @@ def _limits_of(options: ServeOptions, owner: type[Any]) -> dict[str, float | Non
     return {name: value for name, value in options.limits.items() if LIMITS[name].owner is owner}
 
 
-def _refuse_unknown_limits(options: ServeOptions, name: str, known: Mapping[str, type[Any]]) -> None:
+def _refuse_unknown_limits(options: ServeOptions, name: str, known: Collection[type[Any]]) -> None:
     for limit in options.limits:
-        if LIMITS[limit].owner not in (Limits, *known.values()):
-            fitting = [app.name for app in APPS if LIMITS[limit].owner in app.limits.values()]
+        if LIMITS[limit].owner not in (Limits, *known):
+            fitting = [app.name for app in APPS if LIMITS[limit].owner in app.all_limits]
             raise ConfigurationError(f"{limit} is a limit of {' and '.join(fitting)}; {name} has no such limit")
 
 

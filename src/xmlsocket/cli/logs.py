@@ -14,8 +14,8 @@ class LineFormatter(logging.Formatter):
     A traceback follows its event, each line of it indented, so that whoever reads the log by lines can tell.
     """
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+    def __init__(self, layout: str = "%(asctime)s %(levelname)s %(name)s: %(message)s") -> None:
+        super().__init__(layout, "%Y-%m-%dT%H:%M:%S%z")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name that logging calls
         return printable(super().formatMessage(record))
@@ -23,6 +23,13 @@ class LineFormatter(logging.Formatter):
     def formatException(self, ei: object) -> str:  # noqa: N802  # the name that logging calls
         text = super().formatException(ei)  # type: ignore[arg-type]  # handed through
         return "\n".join("    " + printable(line) for line in text.splitlines())
+
+
+def show_warnings() -> None:
+    """Show what the library warns of on standard error, for commands that keep no log."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 def start_logging(level: str) -> None:

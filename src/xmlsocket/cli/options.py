@@ -31,7 +31,7 @@ class KnownLimit(NamedTuple):
 def _find_limits() -> dict[str, KnownLimit]:
     owners: list[type[LimitSet]] = [Limits]
     for app in APPS:
-        owners.extend(owner for owner in app.limits.values() if owner not in owners)
+        owners.extend(owner for owner in app.all_limits if owner not in owners)
     return {limit.name: KnownLimit(limit, owner) for owner in owners for limit in owner.describe()}
 
 
@@ -138,7 +138,13 @@ def takes_limits(function: _Function) -> _Function:
 
 def _panel(owner: type[LimitSet]) -> str:
     kind = owner.__name__.removesuffix("Limits").lower()
-    return f"Limits of the {kind}" if kind == "chat" else f"Limits of {kind}s" if kind else "Limits of connections"
+    return (
+        f"Limits of the {kind}"
+        if kind in ("chat", "history")
+        else f"Limits of {kind}s"
+        if kind
+        else "Limits of connections"
+    )
 
 
 def _limit_help(limit: LimitDescription) -> str:

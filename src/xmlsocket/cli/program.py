@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from ..errors import ConfigurationError, MessageError, PolicyError, XMLSocketError
-from . import connect, policy, send, serve
+from . import connect, history, policy, send, serve
 from .console import complain, err, out, printable, tolerate_any_text
 
 FAILED: Final = 1
@@ -53,6 +53,7 @@ serve.add_to(app)
 connect.add_to(app)
 send.add_to(app)
 app.add_typer(policy.app)
+app.add_typer(history.app)
 
 
 def _flow(program: typer.Typer) -> None:
@@ -64,6 +65,7 @@ def _flow(program: typer.Typer) -> None:
 
 _flow(app)
 _flow(policy.app)
+_flow(history.app)
 
 # The parent of all exceptions for wrong usage. Where it lives depends on typer's version; where its child is does not.
 _UsageError: Final[type[Exception]] = typer.BadParameter.__bases__[0]

@@ -103,6 +103,8 @@ class _Supervisor:
 
 def _serve_once(options: ServeOptions) -> None:
     tolerate_any_text()
+    # Compiled files are told apart by the second and the size of their source, which is too coarse for two quick edits.
+    sys.dont_write_bytecode = True
     try:
         run_daemon(options)
     except LoadError as error:

@@ -28,6 +28,7 @@ from .session import (
 )
 
 
+# Longer than 40 lines, as every option is a parameter.
 def send(
     address: Annotated[
         str,

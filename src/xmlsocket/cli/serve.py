@@ -17,9 +17,12 @@ from .reloading import run_reloading, show_load_error
 
 _TEXT = "Text"
 _SECURITY = "Who may connect"
+_BROWSERS = "Browsers"
+_HISTORY = "History"
 _APPS = ", ".join(f"{app.name} ({app.summary})" for app in APPS)
 
 
+# Longer than 40 lines, as every option is a parameter.
 @takes_limits
 def serve(
     app: Annotated[
@@ -134,6 +137,74 @@ def serve(
             rich_help_panel=_TEXT,
         ),
     ] = None,
+    require_tls: Annotated[
+        bool | None,
+        typer.Option(
+            "--require-tls",
+            help="Refuse whoever does not begin with TLS; policy requests are always plain.",
+            rich_help_panel=_SECURITY,
+        ),
+    ] = None,
+    websocket: Annotated[
+        bool | None,
+        typer.Option(
+            "--websocket/--no-websocket",
+            help=with_default("Let browsers in by WebSocket, and show them a page.", "websocket"),
+            show_default=False,
+            rich_help_panel=_BROWSERS,
+        ),
+    ] = None,
+    allowed_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help=with_default("Whose pages may connect, such as https://example.org; may be repeated.", "all"),
+            show_default=False,
+            rich_help_panel=_BROWSERS,
+        ),
+    ] = None,
+    compression: Annotated[
+        bool | None,
+        typer.Option(
+            "--compression",
+            help="Compress for browsers that offer it; about 64 KiB of memory for each.",
+            rich_help_panel=_BROWSERS,
+        ),
+    ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Believe this proxy, or network of proxies, whom it connects for (X-Forwarded-For); may be repeated.",
+            rich_help_panel=_SECURITY,
+        ),
+    ] = None,
+    proxy_protocol: Annotated[
+        bool | None,
+        typer.Option(
+            "--proxy-protocol",
+            help="The trusted proxies begin with a PROXY header, version 1 or 2.",
+            rich_help_panel=_SECURITY,
+        ),
+    ] = None,
+    data_dir: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help=with_default("Where the chat keeps its history.", "the system's place for a user's data"),
+            show_default=False,
+            rich_help_panel=_HISTORY,
+        ),
+    ] = None,
+    history: Annotated[
+        bool | None,
+        typer.Option(
+            "--history/--no-history",
+            help=with_default("Keep history in a file, or only in memory.", "history"),
+            show_default=False,
+            rich_help_panel=_HISTORY,
+        ),
+    ] = None,
     **limits: str | None,
 ) -> None:
     """Serve an application, or your own handler, until Ctrl-C or SIGTERM.
@@ -157,6 +228,14 @@ def serve(
                 "speaks_first": speaks_first,
                 "detect": detect,
                 "log_level": log_level,
+                "require_tls": require_tls,
+                "websocket": websocket,
+                "allowed_origins": allowed_origin or None,
+                "compression": compression,
+                "trusted_proxies": trusted_proxy or None,
+                "proxy_protocol": proxy_protocol,
+                "data_dir": data_dir,
+                "history": history,
             }
         ),
         explicit(limits),

@@ -20,6 +20,7 @@ from .address import DEFAULT_HOST, Address
 from .configuration import ERROR_RULES
 from .console import out
 from .display import Style, show
+from .logs import show_warnings
 from .options import choose, parse_limit, with_default
 
 _LIMITS: Final = {limit.name: limit for limit in Limits.describe()}
@@ -204,6 +205,7 @@ async def open_session(options: SessionOptions) -> AsyncIterator[Session]:
         OpenError: There is no connection.
         ConnectionClosedError: It was lost.
     """
+    show_warnings()
     session = Session(options)
     host, port, path = options.address
     arguments: dict[str, Any] = {"host": host, "port": port, "path": path, "errors": options.errors, **options.limits}

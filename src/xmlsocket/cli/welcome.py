@@ -16,6 +16,12 @@ from .loading import Service
 _RESERVE: Final = 64
 """Descriptors that the process needs for other things than connections: listeners, files, the event loop."""
 
+_EVERYWHERE: Final = {
+    "*": ("every address of this machine", "localhost"),
+    "0.0.0.0": ("every IPv4 address of this machine", "127.0.0.1"),
+    "::": ("every IPv6 address of this machine", "::1"),
+}
+
 
 def describe(
     options: ServeOptions, service: Service, server: Server[Any], policy_server: Server[bytes] | None
@@ -25,16 +31,18 @@ def describe(
     if options.path is not None:
         where, address = f"the Unix socket {options.path}", options.path
     else:
-        host = options.host
-        everywhere = host in ("*", "0.0.0.0", "::")
-        where = f"{'every address of this machine' if everywhere else host}, port {server.port}"
-        shown = "localhost" if everywhere else host
-        address = f"[{shown}]:{server.port}" if ":" in shown else f"{shown}:{server.port}"
+        name, host = _describe_host(options.host)
+        where = f"{name}, port {server.port}"
+        address = f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}"
     yield Text.assemble("serving ", (service.name, "bold"), f" on {where}{tls}")
     flag = "--tls " if options.tls_cert else ""
     yield Text(f"  connect: xmlsocket connect {flag}{shlex.quote(address)}")
     if not options.tls_cert:
         yield Text(f"  netcat:  {_netcat(options, server, service.example)}")
+    if options.path is None and options.websocket and options.detect:
+        yield Text(f"  browser: {'https' if options.tls_cert else 'http'}://{address}/")
+    if service.history_file is not None:
+        yield Text(f"  history: {service.history_file}")
     yield Text(f"  policy:  {_policy(options, policy_server)}")
     yield Text("  stop:    Ctrl-C, or SIGTERM")
 
@@ -44,9 +52,13 @@ def _netcat(options: ServeOptions, server: Server[Any], message: str) -> str:
     if options.path is not None:
         target = f"-U {shlex.quote(options.path)}"
     else:
-        host = options.host
-        target = f"{'localhost' if host in ('*', '0.0.0.0', '::') else host} {server.port}"
+        target = f"{_describe_host(options.host)[1]} {server.port}"
     return f"printf '{message}\\0' | nc -w 1 {target}"
+
+
+def _describe_host(host: str) -> tuple[str, str]:
+    """Name a host to listen on, and one by which clients on this machine reach it."""
+    return _EVERYWHERE.get(host, (host, host))
 
 
 def _policy(options: ServeOptions, policy_server: Server[bytes] | None) -> str:
