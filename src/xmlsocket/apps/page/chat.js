@@ -65,6 +65,7 @@ class Chat {
     this.nameAttempts = 0;
     this.name = name;
     this.view.showState("open", "Connected");
+    this.view.showFault("");
     remember("name", name);
     if (!this.isIn) {
       this.isIn = true;

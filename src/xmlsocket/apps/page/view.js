@@ -101,7 +101,8 @@ export class View {
     $("talks-section").hidden = talks.length === 0;
     this.fill($("talks"), talks.map((talk) => entry(talk, talk.name, () => this.onchoose(talk))));
     const elsewhere = conversations.unseen;
-    $("elsewhere").textContent = elsewhere > 0 ? ` (${elsewhere} new)` : "";
+    $("elsewhere").hidden = elsewhere === 0;
+    $("elsewhere").replaceChildren(String(elsewhere), make("span", { className: "unseen", textContent: " new messages" }));
     document.title = (elsewhere > 0 ? `(${elsewhere}) ` : "") + (current === null ? "Chat" : `${current.title} – Chat`);
   }
 
@@ -146,7 +147,8 @@ export class View {
     const text = $("text");
     if (this.shown !== null) this.shown.draft = text.value;
     this.shown = conversation;
-    $("title").textContent = conversation.title;
+    const kind = conversation.kind === "room" ? "" : "Private: ";
+    $("title").replaceChildren(make("span", { className: "kind", textContent: kind }), make("span", { textContent: conversation.name, dir: "auto" }));
     $("leave").textContent = conversation.kind === "room" ? "Leave" : "Close";
     $("text-label").textContent = conversation.kind === "room" ? `Message to the room ${conversation.name}` : `Private message to ${conversation.name}`;
     text.placeholder = conversation.kind === "room" ? `Say something in ${conversation.name}` : `Tell ${conversation.name} something`;
