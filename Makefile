@@ -96,10 +96,10 @@ lock: $(VENV)/.made
 	$(LOCK) $(UPGRADE) --all-extras --group build --group test --group check --group docs --group bench \
 	  --output-file requirements/all.txt
 	$(LOCK) --constraint requirements/all.txt --extra daemon --group build --output-file requirements/daemon.txt
-	$(LOCK) --constraint requirements/all.txt --extra all --group test --output-file requirements/test.txt
-	$(LOCK) --constraint requirements/all.txt --extra all --group check --output-file requirements/check.txt
+	$(LOCK) --constraint requirements/all.txt --extra daemon --group test --output-file requirements/test.txt
+	$(LOCK) --constraint requirements/all.txt --extra daemon --group check --output-file requirements/check.txt
 	$(LOCK) --constraint requirements/all.txt --extra daemon --group docs --output-file requirements/docs.txt
-	$(LOCK) --constraint requirements/all.txt --extra all --group bench --output-file requirements/bench.txt
+	$(LOCK) --constraint requirements/all.txt --extra daemon --group bench --output-file requirements/bench.txt
 
 clean:
 	rm -rf build dist docs/_build benchmarks/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
