@@ -117,9 +117,14 @@ def option_name(name: str) -> str:
 
 def takes_limits(function: _Function) -> _Function:
     """Give a command that takes ``**limits`` an option for every limit, in panels of their own."""
+    return add_limits(function, LIMITS)
+
+
+def add_limits(function: _Function, limits: Mapping[str, KnownLimit]) -> _Function:
+    """Give a command that takes ``**limits`` an option for each of these."""
     signature = inspect.signature(function, eval_str=True)
     parameters = [item for item in signature.parameters.values() if item.kind is not item.VAR_KEYWORD]
-    for name, (limit, owner) in LIMITS.items():
+    for name, (limit, owner) in limits.items():
         option = typer.Option(
             option_name(name),
             metavar=limit.unit.upper(),
@@ -140,7 +145,7 @@ def _panel(owner: type[LimitSet]) -> str:
     kind = owner.__name__.removesuffix("Limits").lower()
     return (
         f"Limits of the {kind}"
-        if kind in ("chat", "history")
+        if kind in ("chat", "gateway", "history")
         else f"Limits of {kind}s"
         if kind
         else "Limits of connections"

@@ -1,0 +1,113 @@
+"""A process that runs a gateway until it is told to stop: what ``gateway`` and ``ruffle serve`` have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import importlib.util
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from rich.text import Text
+
+from ..errors import ConfigurationError
+from ..gateway import Gateway, GatewayOptions, Targets
+from ..limits import GatewayLimits, Limits
+from ..net.process import new_event_loop, settle_process, tune_process
+from .console import announce
+from .daemon import Stopper, describe_totals, load_certificate
+from .logs import start_logging
+from .options import KnownLimit
+from .ports import find_free_port
+
+GATEWAY_LIMITS: Final[Mapping[str, KnownLimit]] = {
+    limit.name: KnownLimit(limit, owner) for owner in (Limits, GatewayLimits) for limit in owner.describe()
+}
+"""Every limit of a gateway, by its name."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """What to run.
+
+    Attributes:
+        host: Where to listen; ``*`` for every address of the machine.
+        port: TCP port; 0 for any that is free.
+        targets: Where clients may go.
+        mode: See :class:`xmlsocket.gateway.GatewayOptions`.
+        proxy_protocol: See there.
+        tls_cert: File with the certificate chain, or ``None``.
+        tls_key: File with its key, where that is not in the same file.
+        options: More keyword arguments for ``Gateway.serve``.
+        limits: Limits that differ from their defaults.
+        log_level: The least level that is logged.
+    """
+
+    host: str
+    port: int
+    targets: Targets
+    mode: str = "messages"
+    proxy_protocol: int | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    limits: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    log_level: str = "warning"
+
+    @property
+    def listen_host(self) -> str | None:
+        """The host as ``serve`` takes it."""
+        return None if self.host == "*" else self.host
+
+
+def run_gateway(settings: GatewaySettings, describe: Callable[[int], Iterable[Text]]) -> None:
+    """Run a gateway until SIGTERM or SIGINT, then close gracefully; a second one ends the process at once.
+
+    Args:
+        settings: What to run.
+        describe: Makes the lines to print once it runs; it is given the port.
+
+    Raises:
+        ConfigurationError: The settings cannot work.
+        ListenError: The port is taken or needs privilege, or the host is not ours.
+    """
+    if importlib.util.find_spec("websockets") is None:
+        raise ConfigurationError('a gateway needs the package websockets: pip install "xmlsocket[daemon]"')
+    start_logging(settings.log_level)
+    tune_process()
+    stopper = Stopper()
+    gateway = _make_gateway(settings)
+    options = dict(settings.options)
+    if settings.tls_cert is not None:
+        options["ssl"] = load_certificate(settings.tls_cert, settings.tls_key)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_run(settings, gateway, options, describe, stopper))
+
+
+def _make_gateway(settings: GatewaySettings) -> Gateway:
+    own = {name: value for name, value in settings.limits.items() if GATEWAY_LIMITS[name].owner is GatewayLimits}
+    how: dict[str, Any] = {"mode": settings.mode, "proxy_protocol": settings.proxy_protocol}
+    return Gateway(settings.targets, GatewayOptions(**how, limits=GatewayLimits(**own)))
+
+
+async def _run(
+    settings: GatewaySettings,
+    gateway: Gateway,
+    options: Mapping[str, Any],
+    describe: Callable[[int], Iterable[Text]],
+    stopper: Stopper,
+) -> None:
+    stop = await stopper.watch()
+    limits = {name: value for name, value in settings.limits.items() if GATEWAY_LIMITS[name].owner is Limits}
+    close_timeout = limits.get("close_timeout", Limits().close_timeout)
+    host = settings.listen_host
+    port = settings.port or find_free_port(host)
+    async with gateway.serve(host, port, **options, **limits) as running:
+        settle_process()
+        began = time.monotonic()
+        for line in describe(running.port):
+            announce(line)
+        await stop.wait()
+        announce(f"stopping; connections have {close_timeout:g} s to end, and a second signal ends them now")
+    announce(describe_totals(running.server, time.monotonic() - began))
