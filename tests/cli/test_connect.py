@@ -65,18 +65,17 @@ def test_the_default_wait_is_long_enough_for_an_answer(chat):
 @pytest.mark.parametrize(
     ("typed", "shown"),
     [
-        (b"one\ntwo\nthree\n", b"one\ntwo\nthree\n"),
-        (b"no line break at the end", b"no line break at the end\n"),
-        (b"from Windows\r\n", b"from Windows\n"),
-        (b"\n\nempty lines are empty messages\n", b"\n\nempty lines are empty messages\n"),
-        (b"", b""),
-        ("é 🐌 \u3000 日本".encode(), "é 🐌 \u3000 日本\n".encode()),
-        (b"tab\there\n", b"tab\there\n"),
+        (
+            "one\n\ntwo\tlines\nfrom Windows\r\né 🐌 \u3000 日本\n",
+            "one\n\ntwo\tlines\nfrom Windows\né 🐌 \u3000 日本\n",
+        ),
+        ("no line break at the end", "no line break at the end\n"),
+        ("", ""),
     ],
 )
 def test_lines_become_messages(echo, typed, shown):
-    result = run("connect", f"localhost:{echo}", "--wait", "0.2", input=typed)
-    assert (result.returncode, result.stdout, result.stderr) == (0, shown, b"")
+    result = run("connect", f"localhost:{echo}", "--wait", "0.2", input=typed.encode())
+    assert (result.returncode, result.stdout.decode(), result.stderr) == (0, shown, b"")
 
 
 def test_a_large_input_goes_through_whole_and_in_order(echo):
@@ -262,6 +261,24 @@ def test_whoever_reads_the_output_may_leave(echo):
         timeout=DEADLINE,
     )
     assert (shell.stdout, shell.stderr) == (b"y\n", b"")
+
+
+def test_a_full_disk_is_a_sentence(echo):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            [SCRIPT, "send", f"localhost:{echo}", "x"],
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            timeout=DEADLINE,
+        )
+    assert (result.returncode, result.stderr) == (
+        1,
+        b"error: cannot write to standard output: No space left on device\n",
+    )
 
 
 # send

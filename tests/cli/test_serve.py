@@ -55,15 +55,23 @@ def test_the_netcat_line_that_it_prints_works(app, answer):
         assert shell.stdout == answer
 
 
-def test_each_application_can_be_named():
-    for app, message, answer in (("echo", "any\nthing", ["any\nthing"]), ("relay", "x", ["x"])):
-        with serving(app) as daemon:
-            assert ask(daemon.port, message) == answer
+def test_another_application_can_be_named():
+    with serving("echo") as daemon:
+        assert ask(daemon.port, "any\nthing") == ["any\nthing"]
 
 
 def test_two_daemons_on_port_0_get_two_ports():
     with serving("echo") as first, serving("echo") as second:
         assert first.port != second.port
+
+
+def test_an_ipv6_address_is_written_so_that_it_can_be_typed():
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with serving("--host", "::1") as daemon:
+        port = daemon.port
+        assert f"connect [::1]:{port}\n" in daemon.stdout.replace("'", "")
+        assert run("send", f"[::1]:{port}", "<ping/>", "--wait", "0.3").stdout == b"<pong/>\n"
 
 
 def test_the_star_listens_on_every_address():
@@ -184,6 +192,24 @@ def test_netcat_node_and_python_talk_to_each_other_in_the_chat():
 
 
 # Stopping
+
+
+def test_it_goes_on_when_nobody_reads_its_output_any_more():
+    reading, writing = os.pipe()
+    process = subprocess.Popen(
+        [SCRIPT, "serve", "--port", "0"], stdout=writing, stderr=subprocess.PIPE, env=environment()
+    )
+    os.close(writing)
+    said = b""
+    while b"stop:" not in said:
+        said += os.read(reading, 65_536)
+    os.close(reading)
+    port = int(re.search(rb"port (\d+)", said)[1])
+    assert ask(port, "<ping/>") == ["<pong/>"]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(DEADLINE) == 0
+    assert b"Traceback" not in process.stderr.read()
+    process.stderr.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

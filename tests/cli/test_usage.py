@@ -34,6 +34,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
         (("serve", "--port", "http"), "--port must be a whole number from 0 to 65535, not 'http'"),
         (("serve", "--port", "65536"), "--port must be a whole number from 0 to 65535, not '65536'"),
         (("serve", "--port"), "requires an argument"),
+        (("serve", "--host", ""), "--host must be a name or an address, or *"),
         (("serve", "--max-message-size", "1k"), "must be a whole number of bytes, or none for no limit, not '1k'"),
         (("serve", "--max-message-size", "1.5"), "must be a whole number of bytes"),
         (("serve", "--close-timeout", "none"), "--close-timeout cannot be none: it must be a number of seconds"),
@@ -47,7 +48,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
         (("serve", "--encoding", "latin-1"), "--encoding is for your own handlers: chat decides that itself"),
         (("serve", "--path", "/tmp/x", "--port", "1"), "--port and --path exclude each other"),
         (("serve", "--policy-port", "843"), "--policy-port needs --policy FILE"),
-        (("serve", "--policy", "/no/such/file"), "cannot read the policy file '/no/such/file'"),
+        (("serve", "--policy", "/no/such/file"), "cannot read the policy file"),
         (("serve", "--tls-key", "key.pem"), "--tls-key needs --tls-cert FILE"),
         (("serve", "--tls-cert", "/no/such/file"), "cannot read /no/such/file: No such file"),
         (("serve", "--config", "/no/such/file"), "cannot read the configuration file /no/such/file"),
@@ -95,7 +96,11 @@ def test_every_limit_is_an_option_with_its_unit_default_and_reason(capsys, monke
 
 
 def test_no_two_limits_of_the_daemon_have_one_name():
-    assert len(LIMITS) == sum(len(owner.describe()) for owner in (Limits, RoomLimits, ChatLimits))
+    owners = {known.owner for known in LIMITS.values()}
+    assert {Limits, RoomLimits, ChatLimits} <= owners
+    assert all(
+        LIMITS[limit.name].owner is owner for owner in owners for limit in owner.describe() if limit.name in LIMITS
+    )
 
 
 @pytest.mark.parametrize("name", ["serve", "connect", "send", "policy"])

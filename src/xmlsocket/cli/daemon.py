@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import ssl
-import stat
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from multiprocessing import parent_process
@@ -27,7 +26,6 @@ from .configuration import ServeOptions
 from .console import announce, err
 from .loading import Service, load_service
 from .logs import start_logging
-from .ports import find_free_port
 
 logger = logging.getLogger("xmlsocket.daemon")
 
@@ -138,25 +136,13 @@ async def _drain(drain: Callable[[], Awaitable[None]], longest: float) -> None:
         logger.warning("some requests were not answered within close_timeout (%g s)", longest)
 
 
-@contextlib.asynccontextmanager
-async def _listening(
-    options: ServeOptions, service: Service, context: ssl.SSLContext | None
-) -> AsyncIterator[Server[Any]]:
-    own_socket = None
+def _listening(options: ServeOptions, service: Service, context: ssl.SSLContext | None) -> listen[Any]:
     if options.path is not None:
         _refuse_taken_path(options.path)
         place: dict[str, Any] = {"path": options.path}
     else:
-        host = options.listen_host
-        place = {"host": host, "port": options.port or find_free_port(host)}
-    serving = listen(service.handler, **place, ssl=context, policy=_policy_of(options), **service.options)
-    try:
-        async with serving as server:
-            own_socket = _identify_socket(options.path)
-            yield server
-    finally:
-        if options.path is not None and own_socket is not None and own_socket == _identify_socket(options.path):
-            os.unlink(options.path)
+        place = {"host": options.listen_host, "port": options.port}
+    return listen(service.handler, **place, ssl=context, policy=_policy_of(options), **service.options)
 
 
 def _refuse_taken_path(path: str) -> None:
@@ -171,14 +157,6 @@ def _refuse_taken_path(path: str) -> None:
         except OSError:
             return  # nothing there, or left over by a process that is gone
     raise ListenError(f"{path} is taken already; stop whatever listens there, or choose another path")
-
-
-def _identify_socket(path: str | None) -> tuple[int, int] | None:
-    try:
-        state = os.stat(path or "")
-    except OSError:
-        return None
-    return (state.st_dev, state.st_ino) if stat.S_ISSOCK(state.st_mode) else None
 
 
 def _policy_of(options: ServeOptions) -> Path | None:
@@ -202,7 +180,7 @@ async def _answering_policy(options: ServeOptions) -> AsyncIterator[Server[bytes
     async with listen(
         _PolicyOnly(),
         host,
-        options.policy_port or find_free_port(host),
+        options.policy_port,
         policy=_policy_of(options),
         encoding=None,
         first_byte_timeout=bounds.request_timeout,
