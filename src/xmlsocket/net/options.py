@@ -16,7 +16,7 @@ from ..wire.deflate import DeflateOptions
 from .http import Pages, Request
 
 if TYPE_CHECKING:
-    from ..policy import Policy
+    from .policy_answer import PolicySource
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class ServeSettings:
     sock: socket.socket | None = None
     ssl: tls.SSLContext | None = None
     require_tls: bool = False
-    policy: Policy | bytes | str | os.PathLike[str] | None = None
+    policy: PolicySource | None = None
     detect: bool = True
     speaks_first: bool = False
     raw: bool = False
@@ -48,7 +48,7 @@ class ServeOptions(LimitOptions, total=False):
     sock: socket.socket | None
     ssl: tls.SSLContext | None
     require_tls: bool
-    policy: Policy | bytes | str | os.PathLike[str] | None
+    policy: PolicySource | None
     detect: bool
     speaks_first: bool
     raw: bool

@@ -9,14 +9,12 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Generator, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, Unpack, overload
 
 from ..errors import CloseReason, ConfigurationError
 from ..limits import Limits
-from ..policy import Policy
-from ..wire import NUL, MessageT, TextCodec, text_codec
+from ..wire import MessageT, TextCodec, text_codec
 from ..wire.deflate import DeflateOptions
 from ..wire.masking import COMPILED_MASK
 from .connection import Connection
@@ -26,6 +24,7 @@ from .handler import ConnectionHandler, CoroutineHandler, Handler, make_handler
 from .listener import Listener
 from .opening import Opening
 from .options import ServeOptions, ServeSettings, split_options
+from .policy_answer import PolicySource, load_policy, port_of
 from .ports import identify_socket, listen_error, listen_on_one_port, remove_socket, show_hosts
 from .target import NEVER, check_port, keep_alive
 
@@ -78,6 +77,18 @@ class Server(Generic[MessageT]):
     def closed_by_reason(self) -> Counter[CloseReason]:
         """How many connections and clients have ended, and why."""
         return self._listener.closed_by_reason
+
+    def reload_policy(self, policy: PolicySource) -> None:
+        """Answer policy requests with another policy from now on.
+
+        Args:
+            policy: As for ``serve``.
+
+        Raises:
+            ConfigurationError: It cannot be read or has an error. The old answer stays.
+        """
+        port = next((port for sock in self.sockets if (port := port_of(sock)) is not None), None)
+        self._listener.policy = load_policy(policy, served_from=port).data
 
     @property
     def is_serving(self) -> bool:
@@ -175,7 +186,8 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
             * ``ssl``: a context for clients that begin with TLS. Those that do not are served in plain text beside
               them, unless ``require_tls`` is true (policy requests are always plain) or ``detect`` is false;
             * ``policy``: the socket policy file for players that ask for one on this port: text that begins with
-              ``<``, bytes, or the path of a file. Without it they are refused;
+              ``<``, bytes, the path of a file, a :class:`~xmlsocket.policy.Policy`, or what ``load_policy`` makes of
+              these. One in which the linter finds an error is refused. Without it askers are refused;
             * ``detect``: ``False`` narrows the port to XMLSocket: a handler meets each client at once, and policy
               requests are ordinary messages;
             * ``speaks_first``: let the handler meet each client when it is accepted, not only when it has sent its
@@ -242,7 +254,9 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
         made = make_handler(handler)
         trusted = trusted_networks(settings.trusted_proxies)
         shared: dict[str, Any] = {
-            "policy": None if settings.policy is None else load_policy(settings.policy),
+            "policy": None
+            if settings.policy is None
+            else load_policy(settings.policy, served_from=_port_seen(port, settings)).data,
             "detects": settings.detect,
             "speaks_first": settings.speaks_first,
             "door": _make_door(settings, codec, limits, trusted),
@@ -330,22 +344,6 @@ def _make_door(
     return Door(options, codec, limits, trusted, is_raw=settings.raw)
 
 
-def load_policy(policy: Policy | bytes | str | os.PathLike[str]) -> bytes:
-    """Get the bytes that answer a policy request, the final NUL included.
-
-    Raises:
-        ConfigurationError: The file cannot be read, or there is a NUL inside the policy.
-    """
-    if isinstance(policy, Policy):
-        return policy.to_answer()
-    if isinstance(policy, str) and policy.lstrip().startswith("<"):
-        policy = policy.encode()
-    if not isinstance(policy, bytes):
-        try:
-            policy = Path(policy).read_bytes()
-        except OSError as error:
-            raise ConfigurationError(f"cannot read the policy file {str(policy)!r}: {error.strerror}") from error
-    policy = policy.rstrip(NUL)
-    if NUL in policy:
-        raise ConfigurationError(f"the policy has a NUL at byte {policy.index(NUL)}, where players would stop reading")
-    return policy + NUL
+def _port_seen(port: int | None, settings: ServeSettings) -> int | None:
+    """The port from which players get the policy; ``None`` where the system behind a Unix socket decides."""
+    return port_of(settings.sock) if settings.sock is not None else port
