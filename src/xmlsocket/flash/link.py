@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from ..errors import CloseReason, ConnectionClosedError, OpenError
 from ..net import Connection, Handler, connect
-from ..policy import Decision, PolicySearch, choose_host
+from ..policy import Decision, PolicySearch, choose_host, make_printable
+from .conversion import toString
 from .errors import numbered
 from .player import Player
 from .system import Content
@@ -84,7 +85,7 @@ class Link(Handler[Any]):
 
     def __init__(self, owner: LinkOwner, content: Content, host: str | None, port: int, options: LinkOptions) -> None:
         self.content = content
-        self.host = choose_host(host, content.requester)
+        self.host = choose_host(None if host is None else toString(host), content.requester)
         self.port = port
         self._owner = owner
         self._options = options
@@ -165,7 +166,7 @@ class Link(Handler[Any]):
             locations = content.policyLocations
             decision = await content.policyClient.decide(content.requester, self.host, self.port, locations)
             if not decision.allowed:
-                logger.info("%s", decision.explanation)
+                logger.info("%s", make_printable(decision.explanation.replace("\n", " ")))
                 return Failure.POLICY
             address = decision.address
         options = self._options

@@ -22,12 +22,9 @@ UncaughtErrorHandler: TypeAlias = "Callable[[Exception, Event | None], object]"
 
 def logUncaughtError(error: Exception, event: Event | None) -> None:
     """Write an uncaught error to the log; what happens unless :func:`setUncaughtErrorHandler` was called."""
-    # A traceback of ours says nothing about an event that nobody listened to.
-    logger.error("%s%s", error, f" (in a listener of {event})" if error.__traceback__ else "", exc_info=_raised(error))
-
-
-def _raised(error: Exception) -> Exception | None:
-    return error if error.__traceback__ else None
+    is_raised = error.__traceback__ is not None  # an error event without a listener was never raised
+    where = f" (in a listener of {event})" if is_raised and event is not None else ""
+    logger.error("%s%s", error, where, exc_info=error if is_raised else None)
 
 
 _handler: UncaughtErrorHandler = logUncaughtError
