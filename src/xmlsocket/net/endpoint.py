@@ -142,6 +142,7 @@ class Endpoint(Generic[MessageT]):
         self._closing.clear()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
+            self._idle_timer = None
 
 
 def next_id() -> int:
