@@ -38,7 +38,7 @@ class LimitsTables(SphinxDirective):
         for name, value in vars(limits).items():
             if isinstance(value, type) and limits.LimitSet in value.__bases__:
                 public = f"xmlsocket.{'' if hasattr(xmlsocket, name) else 'limits.'}{name}"
-                head = f"## {name}\n\n```{{eval-rst}}\n.. autoclass:: {public}\n   :no-members:\n```\n"
+                head = f"## {name}\n\n```{{eval-rst}}\n.. autoclass:: {public}()\n   :no-members:\n```\n"
                 parts.append("\n".join([head, *_rows(value)]) + "\n")
         return self.parse_text_to_nodes("\n".join(parts), allow_section_headings=True)
 
@@ -148,7 +148,7 @@ def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 
 def _help_of(path: tuple[str, ...]) -> str:
-    environment = {**os.environ, "COLUMNS": "96", "NO_COLOR": "1", "TERM": "dumb", "PYTHONUTF8": "1"}
+    environment = {**os.environ, "COLUMNS": "90", "NO_COLOR": "1", "TERM": "dumb", "PYTHONUTF8": "1"}
     answer = subprocess.run(
         [sys.executable, "-m", "xmlsocket.cli", *path[1:], "--help"],
         capture_output=True,
