@@ -28,7 +28,7 @@ async def converse(script, xml_socket):
         await idle()
 
 
-def test_V1_the_class_has_these_members_and_no_others():
+def test_V1_B20_the_class_has_these_members_and_no_others():
     xml_socket = avm1.XMLSocket()
     public = {name for name in dir(xml_socket) if not name.startswith("_")}
     assert public == {"connect", "send", "close", "onData", "getTimeout", "setTimeout"}

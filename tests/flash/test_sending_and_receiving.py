@@ -565,7 +565,7 @@ def test_B23_a_BOM_and_the_text_are_the_text_alone():
     receives([b"\xef\xbb\xbfText\0"], ["Text"])
 
 
-def test_a_data_event_that_was_received_is_cloned_for_another_dispatcher():
+def test_E23_a_data_event_comes_from_the_socket_itself_and_is_cloned_for_another_dispatcher():
     async def main():
         events = []
 
