@@ -235,6 +235,16 @@ def test_a_beginning_that_could_be_anything_becomes_a_message_after_first_byte_t
     runner(main())
 
 
+def test_a_policy_request_typed_without_its_nul_is_answered_after_first_byte_timeout(runner):
+    async def main():
+        async with serving(policy=POLICY, first_byte_timeout=0.05) as (handler, _, peer):
+            await peer.send(REQUEST[:-1])
+            assert await peer.read_all() == ANSWER
+            assert handler.calls == []
+
+    runner(main())
+
+
 def test_an_unfinished_beginning_before_the_end_of_stream_is_a_cut_off_message(runner):
     async def main():
         async with serving(policy=POLICY) as (handler, server, peer):

@@ -112,11 +112,19 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
         if not self._start and self._proxy_header is None and not self._transport.is_closing():
             self._open()._release()
 
+    @property
+    def _is_typed_request(self) -> bool:
+        """Whether all that came is a policy request without its NUL, which no keyboard has."""
+        was_greeted = self._connection is not None and self._connection.statistics.bytes_sent
+        return self._start + NUL in POLICY_REQUESTS and not was_greeted
+
     def waited_for_first_byte(self) -> None:
         """The client said nothing, or not enough to tell what it speaks, for ``first_byte_timeout``."""
         if self._transport.is_closing():
             return
-        if self._start:
+        if self._is_typed_request:
+            self._answer_policy()
+        elif self._start:
             self._become().data_received(self._start)
         else:
             self._end(CloseReason.FIRST_BYTE_TIMEOUT)
@@ -264,8 +272,8 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
         if self._handshake is not None or self._proxy_header is not None:
             self._end(CloseReason.PEER_CLOSED)
             return False
-        if self._start + NUL in POLICY_REQUESTS:
-            self._answer_policy()  # typed by hand, without its NUL
+        if self._is_typed_request:
+            self._answer_policy()
             return False
         connection = self._become()
         if self._start:
