@@ -392,7 +392,7 @@ def test_a_privileged_port_is_a_sentence_that_says_what_to_do():
     unprivileged = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
     if unprivileged.exists() and int(unprivileged.read_text()) <= 843:
         pytest.skip("this system needs no privilege for port 843")
-    daemon = Daemon([SCRIPT, "serve", "--port", "843"], env=environment(), preexec_fn=drop_privilege_to_bind)
+    daemon = Daemon([SCRIPT, "serve", "echo", "--port", "843"], env=environment(), preexec_fn=drop_privilege_to_bind)
     assert daemon.wait() == 1
     assert "localhost:843 needs a privilege that this process lacks" in daemon.stderr
     daemon.process.stdout.close()
@@ -508,6 +508,48 @@ def test_the_policy_is_answered_on_the_port_and_on_one_of_its_own(tmp_path):
             assert ask(asked, "<policy-file-request/>") == [POLICY]
         assert ask(policy_port, "<ping/>") == [], "nothing else is served there"
         assert ask(port, "<ping/>") == ["<pong/>"]
+
+
+def test_sighup_reads_the_policy_file_anew_and_keeps_the_old_one_if_the_new_one_is_wrong(tmp_path):
+    file = tmp_path / "policy.xml"
+    file.write_text(POLICY)
+    with serving("--policy", str(file), "--policy-port", "0") as daemon:
+        ports = daemon.port, int(daemon.wait_for(r"and on port (\d+)")[1])
+        file.write_text(POLICY.replace("*.example.com", "*.example.org"))
+        daemon.send_signal(signal.SIGHUP)
+        daemon.wait_for("anew$")
+        assert [ask(port, "<policy-file-request/>") for port in ports] == [[file.read_text()]] * 2
+        file.write_text("<cross-domain-policy><allow-access-from")
+        daemon.send_signal(signal.SIGHUP)
+        daemon.wait_for("the old policy stays", "stderr")
+        assert "example.org" in ask(ports[0], "<policy-file-request/>")[0]
+        assert "example.org" in ask(ports[1], "<policy-file-request/>")[0]
+        assert daemon.stop() == 0
+
+
+def test_a_policy_with_an_error_in_it_is_refused_at_the_start(tmp_path):
+    file = tmp_path / "policy.xml"
+    file.write_text("<cross-domain-policy><allow-access-from")
+    result = run("serve", "echo", "--port", "0", "--policy", str(file))
+    assert result.returncode == 2
+    assert str(file).encode() in result.stderr
+
+
+def test_closing_the_window_of_the_terminal_stops_it():
+    pty = pytest.importorskip("pty", reason="terminals need a Unix")
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [SCRIPT, "serve", "--port", "0"], stdin=slave, stdout=subprocess.PIPE, stderr=slave, env=environment()
+    )
+    os.close(slave)
+    said = b""
+    while b"stop:" not in said:
+        said += os.read(process.stdout.fileno(), 65_536)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(DEADLINE) == 0
+    assert b"stopped after" in process.stdout.read()
+    process.stdout.close()
+    os.close(master)
 
 
 # Logs

@@ -48,6 +48,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
         (("serve", "--encoding", "latin-1"), "--encoding is for your own handlers: chat decides that itself"),
         (("serve", "--path", "/tmp/x", "--port", "1"), "--port and --path exclude each other"),
         (("serve", "--policy-port", "843"), "--policy-port needs --policy FILE"),
+        (("serve", "--request-timeout", "3"), "request_timeout is a limit of the policy port; it needs --policy-port"),
         (("serve", "--policy", "/no/such/file"), "cannot read the policy file"),
         (("serve", "--tls-key", "key.pem"), "--tls-key needs --tls-cert FILE"),
         (("serve", "--tls-cert", "/no/such/file"), "cannot read /no/such/file: No such file"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ConfigurationError
+from ..limits import PolicyLimits
 from ..net.forwarding import trusted_networks
 from ..wire import text_codec
 from .options import LIMITS, NO_LIMIT, choose, nearest, option_name, parse_limit, parse_port
@@ -120,6 +121,9 @@ def combine(given: Mapping[str, Any], limits: Mapping[str, str], config: Path | 
         name: parse_limit(LIMITS[name].description, value, option_name(name)) for name, value in limits.items()
     }
     _check_together(options)
+    for name in named_limits:
+        if LIMITS[name].owner is PolicyLimits and "policy_port" not in options:
+            raise ConfigurationError(f"{name} is a limit of the policy port; it needs --policy-port PORT")
     return ServeOptions(**options, limits=named_limits)
 
 

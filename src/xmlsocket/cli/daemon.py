@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -17,19 +18,32 @@ from types import FrameType
 from typing import Any, Final, NoReturn
 
 from ..errors import CloseReason, ConfigurationError, ListenError
-from ..limits import Limits, PolicyLimits
-from ..net import Connection, Handler, Server, Traffic
+from ..limits import Limits, PolicyLimits, from_options
+from ..net import Server, Traffic
 from ..net import serve as listen
+from ..net.policy_server import PolicyServer, serve_policy
 from ..net.process import new_event_loop, settle_process, tune_process
 from . import welcome
 from .configuration import ServeOptions
-from .console import announce, err
+from .console import announce, err, printable
 from .loading import Service, load_service
 from .logs import start_logging
+from .options import LIMITS
 
 logger = logging.getLogger("xmlsocket.daemon")
 
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_HANGUP: Final[signal.Signals | None] = getattr(signal, "SIGHUP", None)  # Windows has none
+
+
+@functools.cache
+def _stop_signals() -> tuple[signal.Signals, ...]:
+    """The signals that ask the process to stop.
+
+    SIGHUP is one where there is a terminal, whose window may be closed; a process without asks by it for another thing.
+    """
+    if _HANGUP is not None and os.isatty(0):
+        return (signal.SIGTERM, signal.SIGINT, _HANGUP)
+    return (signal.SIGTERM, signal.SIGINT)
 
 
 def run_daemon(options: ServeOptions) -> None:
@@ -57,7 +71,7 @@ class Stopper:
     def __init__(self) -> None:
         self._stop: Callable[[], object] | None = None
         self._was_asked = False
-        for number in _STOP_SIGNALS:
+        for number in _stop_signals():
             if signal.getsignal(number) is not signal.SIG_IGN:  # so said whoever started the process
                 signal.signal(number, self._asked)
 
@@ -86,7 +100,7 @@ def _holding_signals_back() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _stop_signals())
     try:
         yield
     finally:
@@ -112,6 +126,7 @@ async def _serve(
         await app.start()
     try:
         async with _listening(options, service, context) as server, _answering_policy(options) as policy_server:
+            _reload_policy_on_hangup(options, server, policy_server)
             settle_process()
             began = time.monotonic()
             for line in welcome.describe(options, service, server, policy_server):
@@ -163,31 +178,37 @@ def _policy_of(options: ServeOptions) -> Path | None:
     return None if options.policy is None else Path(options.policy)
 
 
-class _PolicyOnly(Handler[bytes]):
-    """Whoever does not ask for the policy on the policy port has the wrong port."""
-
-    def received(self, connection: Connection[bytes], messages: list[bytes]) -> None:
-        connection.close_nowait()
-
-
 @contextlib.asynccontextmanager
-async def _answering_policy(options: ServeOptions) -> AsyncIterator[Server[bytes] | None]:
-    if options.policy_port is None:
+async def _answering_policy(options: ServeOptions) -> AsyncIterator[PolicyServer | None]:
+    if options.policy_port is None or options.policy is None:
         yield None
         return
-    bounds = PolicyLimits()
+    bounds = {name: value for name, value in options.limits.items() if LIMITS[name].owner is PolicyLimits}
     host = options.listen_host if options.path is None else None
-    async with listen(
-        _PolicyOnly(),
-        host,
-        options.policy_port,
-        policy=_policy_of(options),
-        encoding=None,
-        first_byte_timeout=bounds.request_timeout,
-        close_timeout=bounds.drain_timeout,
-        max_message_size=bounds.max_request_size,
+    async with serve_policy(
+        Path(options.policy), host, options.policy_port, limits=from_options(PolicyLimits, bounds)
     ) as server:
         yield server
+
+
+def _reload_policy_on_hangup(options: ServeOptions, server: Server[Any], policy_server: PolicyServer | None) -> None:
+    """Read the policy file anew at SIGHUP, as daemons do; a file with an error in it changes nothing."""
+
+    def reload() -> None:
+        if options.policy is None:
+            logger.warning("SIGHUP reads the policy file anew, and there is none")
+            return
+        try:
+            server.reload_policy(Path(options.policy))
+            if policy_server is not None:
+                policy_server.reload()
+        except ConfigurationError as error:
+            logger.error("the old policy stays: %s", error)
+        else:
+            announce(f"read {printable(options.policy)} anew")
+
+    if _HANGUP is not None and _HANGUP not in _stop_signals():
+        asyncio.get_running_loop().add_signal_handler(_HANGUP, reload)
 
 
 def load_certificate(cert: str, key: str | None) -> ssl.SSLContext:

@@ -17,7 +17,7 @@ import platformdirs
 
 from ..apps import APPS, App, AppHandler, find
 from ..errors import ConfigurationError
-from ..limits import HistoryLimits, Limits, from_options
+from ..limits import HistoryLimits, Limits, PolicyLimits, from_options
 from ..net import Handler
 from ..rooms import History, HistoryBroker
 from .configuration import ServeOptions
@@ -141,7 +141,7 @@ def _limits_of(options: ServeOptions, owner: type[Any]) -> dict[str, float | Non
 
 def _refuse_unknown_limits(options: ServeOptions, name: str, known: Collection[type[Any]]) -> None:
     for limit in options.limits:
-        if LIMITS[limit].owner not in (Limits, *known):
+        if LIMITS[limit].owner not in (Limits, PolicyLimits, *known):
             fitting = [app.name for app in APPS if LIMITS[limit].owner in app.all_limits]
             raise ConfigurationError(f"{limit} is a limit of {' and '.join(fitting)}; {name} has no such limit")
 

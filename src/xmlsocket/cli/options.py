@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from ..apps import APPS
 from ..errors import ConfigurationError
-from ..limits import LimitDescription, Limits, LimitSet
+from ..limits import LimitDescription, Limits, LimitSet, PolicyLimits
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
@@ -32,8 +32,19 @@ def _find_limits() -> dict[str, KnownLimit]:
     owners: list[type[LimitSet]] = [Limits]
     for app in APPS:
         owners.extend(owner for owner in app.all_limits if owner not in owners)
-    return {limit.name: KnownLimit(limit, owner) for owner in owners for limit in owner.describe()}
+    found = {limit.name: KnownLimit(limit, owner) for owner in owners for limit in owner.describe()}
+    asking = (limit for limit in PolicyLimits.describe() if limit.name in _POLICY_PORT_LIMITS)
+    return found | {limit.name: KnownLimit(limit, PolicyLimits) for limit in asking}
 
+
+_POLICY_PORT_LIMITS: Final = (
+    "request_timeout",
+    "max_request_size",
+    "drain_timeout",
+    "max_askers",
+    "max_askers_per_address",
+)
+"""The limits of policies that bound a server; the others bound who asks."""
 
 LIMITS: Final[Mapping[str, KnownLimit]] = _find_limits()
 """Every limit of the server and of the applications, by its name."""
@@ -143,13 +154,10 @@ def add_limits(function: _Function, limits: Mapping[str, KnownLimit]) -> _Functi
 
 def _panel(owner: type[LimitSet]) -> str:
     kind = owner.__name__.removesuffix("Limits").lower()
-    return (
-        f"Limits of the {kind}"
-        if kind in ("chat", "gateway", "history")
-        else f"Limits of {kind}s"
-        if kind
-        else "Limits of connections"
-    )
+    return f"Limits of {_BOUNDED.get(kind, f'the {kind}')}"
+
+
+_BOUNDED: Final = {"": "connections", "room": "rooms", "policy": "the policy port"}
 
 
 def _limit_help(limit: LimitDescription) -> str:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ..limits import Limits
 from ..net import Server
+from ..net.policy_server import PolicyServer
 from .configuration import ServeOptions
 from .loading import Service
 
@@ -24,7 +25,7 @@ _EVERYWHERE: Final = {
 
 
 def describe(
-    options: ServeOptions, service: Service, server: Server[Any], policy_server: Server[bytes] | None
+    options: ServeOptions, service: Service, server: Server[Any], policy_server: PolicyServer | None
 ) -> Iterator[Text]:
     """Write the lines."""
     tls = ", TLS" if options.tls_cert else ""
@@ -37,7 +38,7 @@ def describe(
     yield Text.assemble("serving ", (service.name, "bold"), f" on {where}{tls}")
     flag = "--tls " if options.tls_cert else ""
     yield Text(f"  connect: xmlsocket connect {flag}{shlex.quote(address)}")
-    if not options.tls_cert:
+    if not options.tls_cert or (options.detect and not options.require_tls):
         yield Text(f"  netcat:  {_netcat(options, server, service.example)}")
     if options.path is None and options.websocket and options.detect:
         yield Text(f"  browser: {'https' if options.tls_cert else 'http'}://{address}/")
@@ -61,7 +62,7 @@ def _describe_host(host: str) -> tuple[str, str]:
     return _EVERYWHERE.get(host, (host, host))
 
 
-def _policy(options: ServeOptions, policy_server: Server[bytes] | None) -> str:
+def _policy(options: ServeOptions, policy_server: PolicyServer | None) -> str:
     if options.policy is None:
         return "none, so Flash movies from other hosts cannot connect; --policy FILE lets them"
     also = "" if policy_server is None else f", and on port {policy_server.port}"
