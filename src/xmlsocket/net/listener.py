@@ -23,6 +23,8 @@ from .opening import Opening
 if TYPE_CHECKING:
     from .websocket import Door
 
+logger = logging.getLogger("xmlsocket.server")
+
 # A ping frame without payload (RFC 6455, section 5.5.2).
 PING = b"\x89\x00"
 
@@ -194,7 +196,14 @@ def fit_into_descriptors(limits: Limits) -> int | None:
     if available is None:
         return wanted
     room = max(available - limits.descriptor_reserve, 1)
-    return room if wanted is None else min(wanted, room)
+    if wanted is not None and wanted <= room:
+        return wanted
+    logger.info(
+        "no more than %d connections: this process may open %d more files and sockets, and %d of them are kept free "
+        "(descriptor_reserve); raise its limit with ulimit -n",
+        *(room, available, limits.descriptor_reserve),
+    )
+    return room
 
 
 def _host(address: object) -> str:
