@@ -250,3 +250,24 @@ def test_a_broker_with_a_fault_costs_its_client_the_connection_and_nobody_else(r
             await bob.nothing()
 
     runner(test())
+
+
+def test_who_connects_while_the_chat_is_drained_is_not_read_from(runner: Runner) -> None:
+    async def test() -> None:
+        async with slow_chat("ana") as scene:
+            (ana,) = scene.people
+            await scene.chat.drain()
+            async with client_of(scene.server) as late:
+                late.send("<ping/>")  # what tells its protocol is read, and so it is answered
+                assert await late.receive() == "<pong/>"
+                late.send('<ping ref="2"/>')
+                for _ in range(10):
+                    await asyncio.sleep(0.002)
+                    assert scene.server.traffic.messages_received == 3
+                closing = asyncio.create_task(scene.server.close())
+                assert await ana.reader.read() == await late.reader.read() == b""
+                ana.close()
+                late.close()
+                await closing
+
+    runner(test())

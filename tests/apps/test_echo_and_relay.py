@@ -171,3 +171,37 @@ def test_what_waits_for_its_turn_is_published_before_the_relay_is_drained() -> N
             await closing
 
     asyncio.run(scene())
+
+
+def test_one_more_than_the_relay_may_hold_is_let_go_and_the_others_stay(runner: Runner) -> None:
+    async def scene() -> None:
+        relay = Relay(room_limits=RoomLimits(max_members_per_room=2))
+        async with serving(relay, detect=False) as server, contextlib.AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(client_of(server)) for _ in range(2)]
+            await until(lambda: len(server.connections) == 2)
+            async with client_of(server) as third:
+                assert await third.reader.read() == b""
+            assert await clients[0].ask("hello") == "hello"
+            assert await clients[1].receive() == "hello"
+
+    runner(scene())
+
+
+def test_when_the_relay_has_been_drained_nothing_more_is_taken(runner: Runner) -> None:
+    async def scene() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            relay = Relay()
+            server = await stack.enter_async_context(serving(relay, detect=False))
+            client = await stack.enter_async_context(client_of(server))
+            assert await client.ask("hello") == "hello"
+            await relay.drain()
+            client.send("too late")
+            for _ in range(10):
+                await asyncio.sleep(0.002)
+                assert server.traffic.messages_received == 1
+            closing = asyncio.create_task(server.close())
+            assert await client.reader.read() == b""
+            client.close()
+            await closing
+
+    runner(scene())
