@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from ..errors import ConfigurationError, MessageError, PolicyError, XMLSocketError
-from . import connect, gateway, history, policy, send, serve
+from . import connect, gateway, history, policy, ruffle, send, serve
 from .console import complain, err, out, printable, tolerate_any_text
 
 FAILED: Final = 1
@@ -55,6 +55,7 @@ send.add_to(app)
 gateway.add_to(app)
 app.add_typer(policy.app)
 app.add_typer(history.app)
+app.add_typer(ruffle.app)
 
 
 def _flow(program: typer.Typer) -> None:
@@ -67,6 +68,7 @@ def _flow(program: typer.Typer) -> None:
 _flow(app)
 _flow(policy.app)
 _flow(history.app)
+_flow(ruffle.app)
 
 # The parent of all exceptions for wrong usage. Where it lives depends on typer's version; where its child is does not.
 _UsageError: Final[type[Exception]] = typer.BadParameter.__bases__[0]

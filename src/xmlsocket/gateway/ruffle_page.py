@@ -1,0 +1,184 @@
+"""A local page that plays a movie with Ruffle, and the files it needs."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, unquote, urlsplit
+
+from ..errors import ConfigurationError
+from ..net.http import Page, Request
+from .ruffle_config import Spelling
+from .targets import Targets
+
+_RUFFLE: Final = "/@ruffle/"
+_SCRIPT: Final = "ruffle.js"
+_PACKAGE: Final = Path("node_modules", "@ruffle-rs", "ruffle")
+_MAX_FILE: Final = 536_870_912
+"""Bytes of the longest file that is served: it is read into memory at once."""
+_LOOPBACK: Final = ("localhost", "127.0.0.1")
+_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".flv": "video/x-flv",
+    ".gif": "image/gif",
+    ".htm": "text/html; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".map": "application/json",
+    ".mp3": "audio/mpeg",
+    ".mp4": "video/mp4",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".swf": "application/x-shockwave-flash",
+    ".ttf": "font/ttf",
+    ".txt": "text/plain; charset=utf-8",
+    ".wasm": "application/wasm",
+    ".xml": "text/xml",
+}
+
+
+def find_ruffle(where: str | None, near: Sequence[Path]) -> Path | str:
+    """Find Ruffle.
+
+    Args:
+        where: A folder (of the npm package, or one that has it installed), or the address of a CDN.
+        near: Folders to look into where nothing is said.
+
+    Returns:
+        The folder with ``ruffle.js`` in it, or the address of ``ruffle.js``.
+
+    Raises:
+        ConfigurationError: It is not there.
+    """
+    if where is not None and urlsplit(where).scheme in ("http", "https"):
+        return where if urlsplit(where).path.endswith(".js") else where.rstrip("/") + "/" + _SCRIPT
+    for folder in near if where is None else (Path(where),):
+        for candidate in (folder, folder / _PACKAGE, folder / "@ruffle-rs" / "ruffle"):
+            if (candidate / _SCRIPT).is_file() and (where is not None or candidate != folder):
+                return candidate.resolve()
+    if where is not None:
+        raise ConfigurationError(
+            f"there is no {_SCRIPT} in {where}; name the folder of the npm package @ruffle-rs/ruffle"
+        )
+    raise ConfigurationError(
+        "say where Ruffle is: npm install @ruffle-rs/ruffle in this folder, or --ruffle with the folder of that "
+        "package, or with the https address of its ruffle.js on a CDN of your choice"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoviePages:
+    """What the port shows to a browser: the page at ``/``, the movie, Ruffle, and the game's other files.
+
+    Attributes:
+        movie: The SWF.
+        ruffle: What :func:`find_ruffle` found.
+        targets: Of the gateway on the same port.
+        spellings: What the movie says in place of the first target's host.
+        base: Folder of the game's other files; ``None`` for no others.
+        flash_vars: Given to the movie.
+    """
+
+    movie: Path
+    ruffle: Path | str
+    targets: Targets
+    spellings: Sequence[Spelling] = ()
+    base: Path | None = None
+    flash_vars: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, request: Request) -> Page | None:
+        """Find a page, see :data:`xmlsocket.net.http.Pages`."""
+        path = unquote(request.path)
+        if path == "/":
+            return Page(self.render().encode())
+        if isinstance(self.ruffle, Path) and path.startswith(_RUFFLE):
+            return _read(self.ruffle, path.removeprefix(_RUFFLE))
+        if path == "/" + self.movie.name:
+            return _read(self.movie.parent, self.movie.name)
+        return None if self.base is None else _read(self.base, path[1:])
+
+    def entries(self) -> list[dict[str, object]]:
+        """The ``socketProxy`` setting, with paths in place of addresses: the page knows by which name it was loaded."""
+        entries: dict[tuple[str, int], str] = {}
+        for index, target in enumerate(self.targets):
+            path = "/" if len(self.targets) == 1 else quote(target.path, safe="/:[]~")
+            host, port = target.target.host, target.target.port
+            also = [Spelling(name) for name in _LOOPBACK] if host in _LOOPBACK else []
+            for name in (Spelling(host), *(self.spellings if index == 0 else ()), *also):
+                entries.setdefault((name.host, name.port or port), path)
+        return [{"host": host, "port": port, "proxyUrl": path} for (host, port), path in entries.items()]
+
+    def render(self) -> str:
+        """Write the page."""
+        script = self.ruffle if isinstance(self.ruffle, str) else _RUFFLE + _SCRIPT
+        return _TEMPLATE.format(
+            title=html.escape(self.movie.stem),
+            script=html.escape(script),
+            entries=_to_script(self.entries()),
+            load=_to_script({"url": "/" + quote(self.movie.name), "parameters": dict(self.flash_vars)}),
+        )
+
+
+def _to_script(value: object) -> str:
+    return json.dumps(value).replace("<", "\\u003c")
+
+
+def _read(folder: Path, name: str) -> Page | None:
+    """Read a file of a folder; nothing outside of it, by whatever name or link."""
+    if "\0" in name or "\\" in name or any(part.startswith(".") for part in name.split("/")):
+        return None
+    root = folder.resolve()
+    file = (root / name).resolve()
+    try:
+        if not file.is_relative_to(root) or not file.is_file():
+            return None
+        if file.stat().st_size > _MAX_FILE:
+            return Page(b"This file is too long to be served from memory.\n", "text/plain; charset=utf-8", status=413)
+        return Page(file.read_bytes(), _TYPES.get(file.suffix.lower(), "application/octet-stream"))
+    except (OSError, ValueError):
+        return None  # unreadable, or a name that no file can have
+
+
+_TEMPLATE: Final = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="icon" href="data:,">
+<style>
+html, body {{ margin: 0; height: 100%; background: #222; color: #eee; font: 16px system-ui, sans-serif; }}
+#movie, #movie > * {{ display: block; width: 100%; height: 100%; }}
+#error {{ padding: 1em; }}
+</style>
+<div id="movie"></div>
+<p id="error" role="alert" hidden></p>
+<script>
+  const here = location.origin.replace(/^http/, "ws");
+  const socketProxy = {entries}.map((entry) => ({{ ...entry, proxyUrl: here + entry.proxyUrl }}));
+  window.RufflePlayer = window.RufflePlayer || {{}};
+  window.RufflePlayer.config = {{ socketProxy, autoplay: "on", unmuteOverlay: "hidden", polyfills: false }};
+  function complain(text) {{
+    const place = document.getElementById("error");
+    place.textContent = text;
+    place.hidden = false;
+  }}
+</script>
+<script src="{script}" onerror="complain('Ruffle could not be loaded from ' + this.src)"></script>
+<script>
+  if (window.RufflePlayer.newest) {{
+    const player = window.RufflePlayer.newest().createPlayer();
+    document.getElementById("movie").append(player);
+    const loading = player.ruffle ? player.ruffle() : player;
+    loading.load({load}).catch((error) => complain("The movie could not be loaded: " + error));
+  }}
+</script>
+</html>
+"""

@@ -1,0 +1,192 @@
+"""``xmlsocket ruffle config`` and ``xmlsocket ruffle serve`` as people run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+import websockets
+from tests.cli.processes import DEADLINE, Client
+from tests.cli.test_gateway import gateway, old_server, talk
+from websockets.sync.client import connect
+
+from xmlsocket.cli.program import run
+
+TARGET = ("--target", "localhost:9339", "--public-url", "wss://web.example/")
+
+
+def fetch(url: str, method: str = "GET") -> tuple[int, str, bytes]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=DEADLINE) as answer:
+            return answer.status, answer.headers["Content-Type"], answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers["Content-Type"], error.read()
+
+
+@pytest.fixture
+def game(tmp_path):
+    """A game: its movie, a folder of other files with a secret beside it, and Ruffle as npm installs it."""
+    (tmp_path / "my game.swf").write_bytes(b"FWS movie")
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "files" / "deep").mkdir(parents=True)
+    (tmp_path / "files" / "deep" / "level.xml").write_text("<level/>")
+    (tmp_path / "files" / ".hidden").write_text("secret")
+    (tmp_path / "files" / "link.txt").symlink_to(tmp_path / "secret.txt")
+    ruffle = tmp_path / "node_modules" / "@ruffle-rs" / "ruffle"
+    ruffle.mkdir(parents=True)
+    (ruffle / "ruffle.js").write_text("// ruffle")
+    (ruffle / "core.wasm").write_bytes(os.urandom(12_000_000))
+    return tmp_path
+
+
+# config
+
+
+def test_it_prints_the_setting_with_an_entry_for_each_spelling(capsys):
+    assert run(["ruffle", "config", *TARGET, "--movie-host", "127.0.0.1", "--movie-host", "old.example:843"]) == 0
+    assert json.loads(capsys.readouterr().out)["socketProxy"] == [
+        {"host": "localhost", "port": 9339, "proxyUrl": "wss://web.example/"},
+        {"host": "127.0.0.1", "port": 9339, "proxyUrl": "wss://web.example/"},
+        {"host": "old.example", "port": 843, "proxyUrl": "wss://web.example/"},
+    ]
+
+
+def test_it_prints_a_script_for_a_page(capsys):
+    assert run(["ruffle", "config", *TARGET, "--script"]) == 0
+    assert capsys.readouterr().out.startswith("window.RufflePlayer = window.RufflePlayer || {};\n")
+
+
+def test_a_file_keeps_its_other_settings_its_permissions_and_its_line_ends(tmp_path, capsys):
+    file = tmp_path / "ruffle.js"
+    file.write_bytes(b"window.RufflePlayer.config = {\r\n  autoplay: 'on',\r\n};\r\n")
+    file.chmod(0o640)
+    assert run(["ruffle", "config", *TARGET, "--into", str(file)]) == 0
+    text = file.read_bytes()
+    assert b"  autoplay: 'on',\r\n};\r\n" in text
+    assert b'"host": "localhost"' in text
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert run(["ruffle", "config", *TARGET, "--into", str(file)]) == 0
+    assert file.read_bytes() == text
+    assert "nothing to change" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["ruffle.js"]
+
+
+def test_a_dry_run_prints_and_changes_nothing(tmp_path, capsys):
+    file = tmp_path / "config.json"
+    file.write_text('{"a": 1}')
+    assert run(["ruffle", "config", *TARGET, "--into", str(file), "--dry-run"]) == 0
+    assert json.loads(capsys.readouterr().out)["a"] == 1
+    assert file.read_text() == '{"a": 1}'
+
+
+@pytest.mark.parametrize(("name", "start"), [("new.json", "{"), ("new.js", "window.RufflePlayer")])
+def test_a_file_that_is_not_there_is_written(name, start, tmp_path):
+    assert run(["ruffle", "config", *TARGET, "--into", str(tmp_path / name)]) == 0
+    assert (tmp_path / name).read_text().startswith(start)
+
+
+def test_a_file_that_cannot_be_changed_stays_and_is_named(tmp_path, capsys):
+    file = tmp_path / "page.html"
+    file.write_text("<p>nothing</p>")
+    assert run(["ruffle", "config", *TARGET, "--into", str(file)]) == 2
+    assert f"{file}: there is no window.RufflePlayer.config" in capsys.readouterr().err.replace("\n", " ")
+    assert file.read_text() == "<p>nothing</p>"
+
+
+# serve
+
+
+def test_one_port_has_the_page_ruffle_the_movie_its_files_the_gateway_and_the_policy(game):
+    with (
+        old_server() as port,
+        gateway(
+            str(game / "my game.swf"),
+            "--target",
+            f"127.0.0.1:{port}",
+            "--movie-host",
+            "game.example",
+            "--base",
+            str(game / "files"),
+            "--flashvar",
+            "name=</script>",
+            command=("ruffle", "serve"),
+        ) as daemon,
+    ):
+        here = f"localhost:{daemon.port}"
+        status, kind, page = fetch(f"http://{here}/")
+        assert (status, kind) == (200, "text/html; charset=utf-8")
+        for host in ("127.0.0.1", "localhost", "game.example"):
+            assert json.dumps({"host": host, "port": port, "proxyUrl": "/"}).encode() in page
+        assert b'"/my%20game.swf"' in page
+        assert b"\\u003c/script>" in page
+        assert fetch(f"http://{here}/my%20game.swf") == (200, "application/x-shockwave-flash", b"FWS movie")
+        assert fetch(f"http://{here}/@ruffle/ruffle.js")[1] == "text/javascript; charset=utf-8"
+        wasm = (game / "node_modules/@ruffle-rs/ruffle/core.wasm").read_bytes()
+        assert fetch(f"http://{here}/@ruffle/core.wasm") == (200, "application/wasm", wasm)
+        assert fetch(f"http://{here}/deep/level.xml?x=1") == (200, "text/xml", b"<level/>")
+        assert fetch(f"http://{here}/deep/level.xml", "HEAD") == (200, "text/xml", b"")
+        for path in (
+            "/../secret.txt",
+            "/%2e%2e/secret.txt",
+            "/deep/..%2f..%2fsecret.txt",
+            "/..%5csecret.txt",
+            "/link.txt",
+            "/.hidden",
+            "/secret.txt",
+            "//etc/passwd",
+            "/%2fetc/passwd",
+            "/deep",
+            "/%00",
+            "/@ruffle/../../../secret.txt",
+            "/" + "x" * 5000,
+        ):
+            assert fetch(f"http://{here}{path}")[0] == 404, path
+        assert talk(f"ws://{here}/", b"hello\0") == [b"hello\0"]
+        with connect(f"ws://{here}/", origin=f"http://{here}", compression=None) as client:
+            client.send(b"x\0")
+            assert client.recv(DEADLINE) == b"x\0"
+        with pytest.raises(websockets.InvalidStatus, match="403"):
+            connect(f"ws://{here}/", origin="https://evil.example")
+        with Client(daemon.port) as player:
+            player.send("<policy-file-request/>")
+            assert f'<allow-access-from domain="localhost" to-ports="{daemon.port}"' in player.receive()
+        assert daemon.stop() == 0
+        assert daemon.stderr == ""
+
+
+def test_ruffle_may_come_from_an_address_that_the_user_chooses(game):
+    with gateway(
+        str(game / "my game.swf"),
+        "--target",
+        "localhost:1",
+        "--ruffle",
+        "https://cdn.example/ruffle",
+        command=("ruffle", "serve"),
+    ) as daemon:
+        assert b'src="https://cdn.example/ruffle/ruffle.js"' in fetch(f"http://localhost:{daemon.port}/")[2]
+        assert fetch(f"http://localhost:{daemon.port}/@ruffle/ruffle.js")[0] == 404
+
+
+def test_what_is_not_there_ends_it_with_2_and_a_sentence(game, capsys, monkeypatch):
+    movie = str(game / "my game.swf")
+    for arguments, complaint in (
+        (("no.swf",), "there is no movie"),
+        ((movie, "--base", movie), "must be a folder"),
+        ((movie, "--ruffle", str(game / "files")), "there is no ruffle.js"),
+        ((movie, "--flashvar", "x"), "NAME=VALUE"),
+        ((movie, "--mode", "x"), "messages or stream"),
+        ((movie, "--movie-host", "a:x"), "HOST or HOST:PORT"),
+    ):
+        assert run(["ruffle", "serve", *arguments, "--target", "localhost:1"]) == 2
+        assert complaint in capsys.readouterr().err
+    bare = game / "bare"
+    bare.mkdir()
+    Path(bare / "game.swf").write_bytes(b"FWS")
+    monkeypatch.chdir(bare)
+    assert run(["ruffle", "serve", "game.swf", "--target", "localhost:1"]) == 2
+    assert "npm install @ruffle-rs/ruffle" in capsys.readouterr().err
