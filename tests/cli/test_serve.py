@@ -381,6 +381,19 @@ def test_a_port_that_is_taken_is_a_sentence_that_says_by_what():
         assert b"Traceback" not in second.stderr
 
 
+def test_a_second_chat_on_the_port_hears_of_the_port_and_not_of_the_history(tmp_path):
+    for loop in ("uvloop", "asyncio"):
+        env = {**with_loop(loop, tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+        with socket.create_server(("localhost", 0)) as probe:
+            port = str(probe.getsockname()[1])
+        with serving(listen=("--port", port), env=env) as first:
+            first.wait_for(f"history: {tmp_path}.*db$")
+            first.wait_for("^  stop:")
+            second = run("serve", "--port", port, env=env)
+            assert second.returncode == 1
+            assert b"is taken already" in second.stderr
+
+
 def drop_privilege_to_bind() -> None:
     """Let the process that is about to start listen on no port below 1024, root or not."""
     bounding_set_drop, net_bind_service = 24, 10

@@ -22,6 +22,7 @@ from ..limits import Limits, PolicyLimits, from_options
 from ..net import Server, Traffic
 from ..net import serve as listen
 from ..net.policy_server import PolicyServer, serve_policy
+from ..net.ports import listen_error, show_hosts
 from ..net.process import new_event_loop, settle_process, tune_process
 from . import welcome
 from .configuration import ServeOptions
@@ -122,6 +123,7 @@ async def _serve(
     stop = await stopper.watch()
     limits = Limits(**{name: service.options[name] for name in service.options if name in Limits.__slots__})
     app = service.app_handler
+    await _refuse_taken_place(options)
     if app is not None:
         await app.start()
     try:
@@ -153,11 +155,27 @@ async def _drain(drain: Callable[[], Awaitable[None]], longest: float) -> None:
 
 def _listening(options: ServeOptions, service: Service, context: ssl.SSLContext | None) -> listen[Any]:
     if options.path is not None:
-        _refuse_taken_path(options.path)
         place: dict[str, Any] = {"path": options.path}
     else:
         place = {"host": options.listen_host, "port": options.port}
     return listen(service.handler, **place, ssl=context, policy=_policy_of(options), **service.options)
+
+
+async def _refuse_taken_place(options: ServeOptions) -> None:
+    """Look before anything else is opened: the second of two daemons shall hear of the port, not of the history.
+
+    Raises:
+        ListenError: It cannot listen there.
+    """
+    if options.path is not None:
+        _refuse_taken_path(options.path)
+        return
+    loop, host, port = asyncio.get_running_loop(), options.listen_host, options.port
+    try:
+        server = await loop.create_server(asyncio.Protocol, host, port, start_serving=False)
+    except OSError as error:
+        raise listen_error(error, show_hosts(host, port)) from error
+    server.close()
 
 
 def _refuse_taken_path(path: str) -> None:
