@@ -61,7 +61,9 @@ install: $(VENV)/.package
 serve: $(VENV)/.package
 	@exec $(BIN)/xmlsocket serve $(ARGS)
 
+# Without npm the tests in browsers are skipped, and say so.
 test: $(VENV)/.test
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory --silent browsers; fi
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(VENV)/.check $(VENV)/.test
@@ -82,7 +84,7 @@ browsers: tests/npm/node_modules/.made
 
 tests/npm/node_modules/.made: tests/npm/package.json tests/npm/package-lock.json
 	@echo "Installing what the tests in browsers need into tests/npm/node_modules"
-	@cd tests/npm && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@cd tests/npm && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # One resolution for everything, then the part of it that each purpose needs. The files hold versions, and no address.

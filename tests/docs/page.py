@@ -149,8 +149,14 @@ class PageRun:
 
     @property
     def _environment(self) -> dict[str, str]:
-        path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
-        return {**os.environ, "PATH": path, "PYTHONPATH": str(self.folder), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+        return {
+            **os.environ,
+            "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]),
+            "PYTHONPATH": str(self.folder),
+            "PYTHONUNBUFFERED": "1",
+            "NO_COLOR": "1",
+            "XDG_DATA_HOME": str(self.folder / "data"),  # what a daemon keeps must not outlive the page
+        }
 
     async def _shell(self, command: str) -> str:
         process = await asyncio.create_subprocess_exec(
