@@ -200,3 +200,16 @@ def test_connections_that_vanish_leave_nothing_behind(runner: Runner) -> None:
         assert handler.rooms.names == []
 
     runner(scene())
+
+
+def test_what_is_said_in_two_rooms_by_turns_arrives_by_turns():
+    async def scene():
+        async with lobby(2) as (handler, clients):
+            for member in handler.members:
+                handler.rooms.join("other", member)
+            for number, room in enumerate(["lobby", "other", "lobby", "other"]):
+                handler.rooms.broker.publish(room, str(number))
+            for client in clients:
+                assert await client.messages(4) == ["0", "1", "2", "3"]
+
+    asyncio.run(scene())

@@ -252,6 +252,8 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
         Nothing happens on a connection that is closing.
         """
         if self._is_open:
+            if self._has_batch:
+                self._seal_batches()  # another room's, which must not grow behind this one's back
             self._outbox.append(batch)
             self._has_batch = self._is_mixed = True
             if not self._is_flushing_later:
