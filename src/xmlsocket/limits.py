@@ -186,7 +186,7 @@ class Limits(LimitSet):
         why="waiting to be accepted; asyncio's 100 overflows when a game restarts and costs a second each",
     )
     descriptor_reserve: int = limit(
-        32,
+        64,
         unit="descriptors",
         why="kept free for files, logs and brokers: a server takes no more connections than the process has descriptors "
         "for beyond them, so that it can always accept a client and turn it away",

@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import socket
+import struct
 
 import pytest
 from tests.net.peers import peer_of, until
@@ -582,3 +583,20 @@ def test_ten_thousand_connections_are_within_the_default_limits():
     limits = xmlsocket.Limits()
     assert limits.max_connections is None or limits.max_connections >= 10_000
     assert limits.max_connections_per_address is None
+
+
+def waiting_room(sock):
+    """How many connections may wait to be accepted: ``tcpi_sacked`` of a listening socket."""
+    return struct.unpack("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)[28:])[0]
+
+
+@pytest.mark.parametrize("backlog", [1, 31, 32, 33, 500])
+def test_accept_backlog_is_what_the_system_is_told(runner, backlog):
+    async def main():
+        for options in ({"host": LOCALHOST, "port": 0}, {"sock": socket.create_server((LOCALHOST, 0))}):
+            async with xmlsocket.serve(echo, accept_backlog=backlog, **options) as server:
+                assert waiting_room(server.sockets[0]) == backlog
+                async with peer_of(server) as peer:
+                    await answers(peer)
+
+    runner(main())

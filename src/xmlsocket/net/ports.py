@@ -10,10 +10,14 @@ import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ..errors import ListenError
 from .target import show_address
+
+ACCEPTS_IN_A_TURN: Final = 16
+"""What asyncio is told as backlog. It accepts so many in one turn of its loop, and when descriptors run out it logs and
+tries again so many times: with a backlog of thousands that would keep the process busy with nothing else."""
 
 _LISTEN = "0A"  # TCP_LISTEN in the tables of the kernel
 _ATTEMPTS = 20  # to find a port that is free at all addresses
@@ -79,6 +83,12 @@ async def listen_on_one_port(
                 raise
             server = await loop.create_server(make, host, port, **options)
     return server
+
+
+def set_backlog(sock: socket.socket, backlog: int) -> None:
+    """Let so many connections wait to be accepted, whatever the event loop was told."""
+    with sock.dup() as duplicate:
+        duplicate.listen(backlog)
 
 
 def identify_socket(path: str) -> tuple[str, int] | None:

@@ -25,8 +25,16 @@ from .listener import Listener
 from .opening import Opening
 from .options import ServeOptions, ServeSettings, split_options
 from .policy_answer import PolicySource, load_policy, port_of
-from .ports import identify_socket, listen_error, listen_on_one_port, remove_socket, show_hosts
-from .target import NEVER, check_port, keep_alive
+from .ports import (
+    ACCEPTS_IN_A_TURN,
+    identify_socket,
+    listen_error,
+    listen_on_one_port,
+    remove_socket,
+    set_backlog,
+    show_hosts,
+)
+from .target import NEVER, check_host, check_path, check_port, keep_alive
 
 if TYPE_CHECKING:
     from .websocket import Door
@@ -246,6 +254,11 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
         settings, limits = split_options(options)
         if port is not None:
             check_port(port, lowest=0)
+        for name in [host] if host is None or isinstance(host, str) else host:
+            if name:  # an empty one means all addresses, as None does
+                check_host(name)
+        if settings.path is not None:
+            check_path(settings.path)
         if (settings.path is not None) + (settings.sock is not None) + (port is not None) != 1:
             raise ConfigurationError("say where to listen: a port, a path or a sock, one of them")
         codec = None if encoding is None else text_codec(encoding, settings.errors)
@@ -272,7 +285,8 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
     def _prepare(
         self, host: str | Sequence[str] | None, port: int | None, settings: ServeSettings, limits: Limits
     ) -> None:
-        options: dict[str, Any] = {"backlog": limits.accept_backlog}
+        self._backlog = limits.accept_backlog
+        options: dict[str, Any] = {"backlog": min(self._backlog, ACCEPTS_IN_A_TURN)}
         if settings.ssl is not None and not settings.detect:
             options |= {
                 "ssl": settings.ssl,
@@ -304,6 +318,7 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
         except OSError as error:
             raise listen_error(error, self._where) from error
         for sock in server.sockets:
+            set_backlog(sock, self._backlog)
             keep_alive(sock)  # those that it accepts inherit it
         self._server = Server(listener, [server], self._path)
         return self._server
