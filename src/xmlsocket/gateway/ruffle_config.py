@@ -237,3 +237,23 @@ def _assignments(text: str, at: int, end: int) -> Iterator[int]:
         if skip_blank(text, at) == at:
             before = text[following - 1]
         at = following
+
+
+def read_entries(text: str) -> list[ProxyEntry]:
+    """Read the setting from a configuration, of the forms that :func:`merge` takes; none where there is no setting.
+
+    Raises:
+        ConfigurationError: It cannot be read without running it.
+    """
+    start = text.lstrip("\ufeff \t\r\n")
+    at = text.index("{") if start.startswith("{") else _find_literal(text, is_html=start.startswith("<"))
+    entries = []
+    for item in read_properties(text, at)[0]:
+        if item.name == _SETTING and item.value is not None:
+            value, _ = read_value(text, item.value)
+            for each in value if isinstance(value, list) else ():
+                if isinstance(each, dict):
+                    host, port, url = (each.get(key) for key in ("host", "port", "proxyUrl"))
+                    if isinstance(host, str) and isinstance(port, int) and isinstance(url, str):
+                        entries.append(ProxyEntry(host, port, url))
+    return entries
