@@ -30,10 +30,16 @@ NPM = Path(os.environ.get("XMLSOCKET_NPM", FOLDER.parent / "npm" / "node_modules
 SCENE_TIMEOUT = 50.0
 """Seconds; below the limit of a test, so that a scene that hangs says where."""
 
-_FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --autoplay-policy=no-user-gesture-required"
-).split()
+_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+]
 
 
 def chromium() -> str:

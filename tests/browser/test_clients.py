@@ -2,86 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import pytest
-from tests.browser.studio import Player, Socket, Studio
-from tests.browser.venue import Peer, Venue
+from tests.browser.setting import Setting, Settings
 
-Scene: TypeAlias = Callable[["Setting"], Awaitable[None]]
+Scene: TypeAlias = Callable[[Setting], Awaitable[None]]
 
 UNICODE = "é€😀ß – a\r\nb\tc"
 MEBIBYTE = 1 << 20
-
-
-class Setting:
-    """A player and a server, and the door between them."""
-
-    def __init__(self, player: Player, venue: Venue, door: str) -> None:
-        self.player = player
-        self.venue = venue
-        self.port = venue.ports[door]
-
-    async def meet(self) -> tuple[Socket, Peer]:
-        """A new socket, and what the server has of it."""
-        socket = self.player.socket()
-        await socket.connect(self.port)
-        return socket, await self.greet(socket)
-
-    async def greet(self, socket: Socket) -> Peer:
-        # Ruffle tells that it is connected before it is, so only an exchange shows that the way is open.
-        await socket.send(socket.name)
-        peer = await self.venue.accept()
-        assert await peer.receive() == socket.name.encode()
-        await peer.send(b"welcome")
-        assert await socket.receive(1) == ["welcome"]
-        return peer
-
-
-class Settings:
-    """The players, each opened when it is first needed and then kept for all tests of this file."""
-
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
-        self.stack = contextlib.AsyncExitStack()
-        self.players: dict[str, Player] = {}
-
-    async def open(self) -> None:
-        self.venue = await self.stack.enter_async_context(Venue().open())
-
-    async def set(self, kind: str, door: str) -> Setting:
-        if kind not in self.players:
-            ports = list(self.venue.ports.values())
-            self.players[kind] = await self.stack.enter_async_context(self.studio.player(kind, ports))
-        return Setting(self.players[kind], self.venue, door)
-
-
-@pytest.fixture(scope="module")
-def settings(studio: Studio) -> AsyncIterator[Settings]:
-    opened, over = asyncio.Event(), asyncio.Event()
-    settings = Settings(studio)
-
-    async def live() -> None:  # in one task, as what is opened in a task has to be closed in it
-        async with settings.stack:
-            await settings.open()
-            opened.set()
-            await over.wait()
-
-    async def start() -> asyncio.Task[None]:
-        task = asyncio.create_task(live())
-        await opened.wait()
-        return task
-
-    async def stop() -> None:
-        over.set()
-        await task
-
-    task = studio.run(start())
-    yield settings
-    studio.run(stop())
 
 
 @pytest.fixture(params=["direct", "gateway"])

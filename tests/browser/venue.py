@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -49,6 +51,8 @@ class Direct:
         await self.connection.close()
 
     async def abort(self) -> None:
+        if self.connection._transport is not None:
+            _reset(self.connection._transport)
         self.connection.abort()
         self.over.set()
 
@@ -81,15 +85,23 @@ class Plain:
         await self.writer.wait_closed()
 
     async def abort(self) -> None:
+        _reset(self.writer.transport)
         self.writer.transport.abort()
         self.over.set()
+
+
+def _reset(transport: asyncio.BaseTransport) -> None:
+    """Have the end of a connection be a reset, as when a machine has forgotten it."""
+    with contextlib.suppress(OSError):  # it has ended already
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class Venue:
     """Where clients come in.
 
     Attributes:
-        ports: By door: ``direct`` leads to the library's server, ``gateway`` through ours to a plain TCP server.
+        ports: ``direct`` leads to the library's server, ``gateway`` through ours to a plain TCP server; ``nowhere`` is
+            where nothing listens.
     """
 
     ports: dict[str, int]
@@ -109,7 +121,9 @@ class Venue:
             )
             gateway = Gateway(Targets([parse_target(f"127.0.0.1:{plain.sockets[0].getsockname()[1]}")]))
             served = await stack.enter_async_context(gateway.serve("127.0.0.1", 0, max_message_size=4 << 20))
-            self.ports = {"direct": direct.port, "gateway": served.port}
+            nowhere = stack.enter_context(socket.socket())  # bound, so nobody else takes it, and never listening
+            nowhere.bind(("127.0.0.1", 0))
+            self.ports = {"direct": direct.port, "gateway": served.port, "nowhere": nowhere.getsockname()[1]}
             try:
                 yield self
             finally:
