@@ -12,8 +12,9 @@ import enum
 import logging
 from typing import Any, Protocol
 
-from ..errors import CloseReason, ConnectionClosedError, OpenError
+from ..errors import CloseReason, ConfigurationError, ConnectionClosedError, OpenError
 from ..net import Connection, Handler, connect
+from ..net.target import check_host
 from ..policy import Decision, PolicySearch, choose_host, make_printable
 from .conversion import toString
 from .errors import numbered
@@ -171,6 +172,11 @@ class Link(Handler[Any]):
             address = decision.address
         options = self._options
         try:
+            check_host(address)
+        except ConfigurationError as error:
+            logger.info("%s", make_printable(str(error)))
+            return Failure.NETWORK
+        try:
             await connect(
                 address,
                 self.port,
@@ -181,7 +187,7 @@ class Link(Handler[Any]):
                 max_message_size=options.max_message_size,
                 max_send_backlog=options.max_send_backlog,
             )
-        except (OpenError, UnicodeError) as error:  # the latter comes of names that no name can be
+        except OpenError as error:
             logger.info("%s", error)
             return Failure.NETWORK
         return None

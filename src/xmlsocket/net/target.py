@@ -71,6 +71,11 @@ def find_target(
         raise ConfigurationError("say where to connect: a host and a port, or a path")
     if port is not None:
         check_port(port, lowest=1)
+    for name in (host, server_hostname):
+        if name is not None:
+            check_host(name)
+    if path is not None:
+        check_path(path)
     context = tls.create_default_context() if ssl is True else ssl or None
     if context is None and server_hostname is not None:
         raise ConfigurationError("server_hostname is the name in a certificate: it needs ssl")
@@ -93,6 +98,33 @@ def check_port(port: int, *, lowest: int) -> None:
     """
     if isinstance(port, bool) or not isinstance(port, int) or not lowest <= port <= 65_535:
         raise ConfigurationError(f"a port is a whole number from {lowest} to 65535, not {port!r}")
+
+
+def check_host(host: str) -> None:
+    """Refuse what cannot be the name or address of a host, before the system is asked for it.
+
+    Raises:
+        ConfigurationError: It is no text, is empty, has a NUL, or has a label that is empty or over 63 characters.
+    """
+    if not isinstance(host, str) or not host or "\0" in host:
+        raise ConfigurationError(f"{host!r} cannot be the name of a host; it is a text such as 'example.org' or '::1'")
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        reason = error.__cause__ or error  # the outer one says no more than "encoding failed"
+        raise ConfigurationError(f"{host!r} cannot be the name of a host: {reason}") from error
+
+
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Refuse what cannot be the path of a Unix socket.
+
+    Raises:
+        ConfigurationError: It is no text, is empty, or has a NUL elsewhere than at its start (which Linux takes for a
+            name outside the file system).
+    """
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str) or not text or "\0" in text[1:]:
+        raise ConfigurationError(f"{path!r} cannot be the path of a Unix socket")
 
 
 def show_address(host: str, port: int) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import ipaddress
 from typing import Any, Literal, cast
 
-from ..errors import OpenError
 from ..wire.proxy_protocol import Address, encode_proxy_header
 from .connection import Connection
 from .endpoint import Endpoint
@@ -54,8 +53,6 @@ class UpstreamEndpoint(Endpoint[bytes]):
             if error.errno is not None:  # the system's own, ETIMEDOUT
                 raise target.open_error(error) from error
             raise target.timeout_error(timeout) from error
-        except UnicodeError as error:
-            raise OpenError(f"{target.host!r} cannot be the name of a host: {error}") from error
         except OSError as error:
             raise target.open_error(error) from error
         return connection
