@@ -23,8 +23,6 @@ from ..net.policy_exchange import Exchange, resolve
 from ..policy import MASTER_PORT, LintContext, Location, Requester, Severity, format_host, lint, parse_host
 from ..policy.answers import Ending, Outcome, Reply, read_reply
 
-_GREETING_TIME: Final = 1.0
-_ANSWER_TIME: Final = 2.0
 _SLOW: Final = 1.0
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -82,6 +80,11 @@ class Patient:
     message: str = "<ping/>"
     master_port: int = MASTER_PORT
     timeout: float = 3.0
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for what may never come: a greeting, or one more answer."""
+        return self.timeout / 3
 
     @property
     def scheme(self) -> str:
@@ -172,7 +175,7 @@ async def _check_greeting(patient: Patient, address: str) -> Finding:
     except OSError as error:
         return Finding("greeting", Status.WARNING, f"a second connection failed: {error}", "there may be a limit")
     try:
-        async with asyncio.timeout(_GREETING_TIME):
+        async with asyncio.timeout(patient.patience):
             data = await reader.read(65_536)
     except TimeoutError:
         return Finding("greeting", Status.OK, "the server waits for its clients to speak first")
@@ -338,7 +341,7 @@ async def _check_frames(patient: Patient, url: str, client: object) -> Finding:
     frames: list[str | bytes] = []
     try:
         await client.send(patient.message.encode() + b"\0")  # type: ignore[attr-defined]  # a ClientConnection
-        async with asyncio.timeout(_ANSWER_TIME):
+        async with asyncio.timeout(patient.patience):
             while len(frames) < 16:
                 frames.append(await client.recv())  # type: ignore[attr-defined]  # a ClientConnection
     except TimeoutError:
@@ -355,7 +358,7 @@ async def _check_frames(patient: Patient, url: str, client: object) -> Finding:
 def judge_frames(message: str, frames: list[str | bytes]) -> Finding:
     """Say whether every client can read these frames."""
     if not frames:
-        what = f"nothing was answered to {message!r} in {_ANSWER_TIME:g} s"
+        what = f"nothing was answered to {message!r}"
         return Finding("frames", Status.NOTE, what, "", "name a message that the server answers: --message")
     if any(isinstance(frame, str) for frame in frames):
         fix = "send binary frames, or use xmlsocket gateway"
