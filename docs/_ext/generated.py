@@ -1,7 +1,7 @@
 """Parts of the reference that are written from the code, so that they cannot differ from it.
 
 Directives: ``limits-tables``, ``error-tree``, ``error-classes``, ``close-reasons``, ``log-texts``,
-``command-help``.
+``benchmark-results``, ``command-help``.
 """
 
 from __future__ import annotations
@@ -130,6 +130,21 @@ _LEVELS = {
 }
 
 
+class BenchmarkResults(SphinxDirective):
+    """The picture and the tables that ``make bench`` has written, if it has been run."""
+
+    def run(self) -> list[nodes.Node]:
+        folder = Path(self.env.srcdir).parent / "benchmarks"
+        results = (folder / "README.md").read_text(encoding="utf-8").partition("<!-- results -->")[2]
+        results = results.partition("<!-- /results -->")[0].strip()
+        if not results:
+            return self.parse_text_to_nodes("There are no results yet: `make bench` writes them here.\n")
+        picture = (
+            "![Beside other servers](../../benchmarks/results.svg)\n\n" if (folder / "results.svg").exists() else ""
+        )
+        return self.parse_text_to_nodes(picture + results + "\n", allow_section_headings=True)
+
+
 class CommandHelp(SphinxDirective):
     """What every command answers to ``--help``, a section for each."""
 
@@ -184,6 +199,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("error-classes", ErrorClasses)
     app.add_directive("close-reasons", CloseReasons)
     app.add_directive("log-texts", LogTexts)
+    app.add_directive("benchmark-results", BenchmarkResults)
     app.add_directive("command-help", CommandHelp)
     app.connect("missing-reference", resolve_by_public_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
