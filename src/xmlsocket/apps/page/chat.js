@@ -70,7 +70,7 @@ class Chat {
     if (!this.isIn) {
       this.isIn = true;
       this.view.showChat(name);
-      this.join(this.firstRoom, true);
+      this.join(this.firstRoom);
     } else {
       for (const room of this.conversations.of("room")) this.join(room.name, false);
       for (const talk of this.conversations.of("person")) this.reportUnsettled(talk);
@@ -97,6 +97,7 @@ class Chat {
   }
 
   askForRooms() {
+    if (!this.isReady) return;
     this.ask("rooms", {}, "", {
       done: (answer) => {
         this.rooms = answer.children.map((room) => ({ name: room.get("name"), members: Number(room.get("members")) }));
@@ -253,6 +254,7 @@ class Chat {
     this.refreshPlaces();
     history.replaceState(null, "", conversation.kind === "room" ? `#${encodeURIComponent(conversation.name)}` : " ");
     $("text").focus();
+    this.askForRooms();
   }
 
   refresh() {
@@ -348,7 +350,7 @@ function start() {
     chat.refreshPlaces();
   });
   setInterval(() => {
-    if (!document.hidden && chat.isReady) chat.askForRooms();
+    if (!document.hidden) chat.askForRooms();
   }, ROOMS_INTERVAL);
   $("room").value = roomOfAddress() || "lobby";
   $("name").value = recall("name");
