@@ -133,6 +133,11 @@ def test_nothing_that_grants_is_a_denial_that_tells_what_came_back():
         ([b"HTTP/1.1 200 OK\r\n\r\n", grant().encode(), b"\0"], Outcome.MALFORMED),
         ([b"x" * 30_000], Outcome.TOO_BIG),
         ([b"x" * 1000] * 100, Outcome.TOO_BIG),
+        ([grant().encode("utf-16") + b"\0"], Outcome.MALFORMED),
+        ([b"\0" + grant().encode() + b"\0"], Outcome.MALFORMED),
+        ([b'<!DOCTYPE a [<!ENTITY b "c">]>', grant().encode() + b"\0"], Outcome.MALFORMED),
+        ([grant().replace('" to', '", to').encode() + b"\0"], Outcome.MALFORMED),
+        ([grant().replace('"/>', "/>").encode() + b"\0"], Outcome.MALFORMED),
     ],
 )
 def test_answers_of_every_kind(pieces, outcome):
@@ -142,6 +147,25 @@ def test_answers_of_every_kind(pieces, outcome):
     decision, _ = decide(serve)
     assert decision.trail[0].outcome is outcome
     assert decision.allowed is (outcome is Outcome.OK)
+
+
+def test_a_server_that_sends_without_end_is_left_soon():
+    sent = []
+
+    async def serve(network):
+        async def flood(reader, writer):
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    writer.write(b"x" * 65_536)
+                    await writer.drain()
+                    sent.append(65_536)
+            writer.close()
+
+        await network.listen(843, flood)
+
+    decision, _ = decide(serve, policy_timeout=None)
+    assert decision.trail[0].outcome is Outcome.TOO_BIG
+    assert sum(sent) < 10_000_000
 
 
 def test_an_answer_counts_at_its_NUL_though_the_server_stays():

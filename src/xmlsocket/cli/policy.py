@@ -1,25 +1,18 @@
-"""``xmlsocket policy``: check, explain and write socket policy files."""
+"""``xmlsocket policy``: check, explain, write and serve socket policy files."""
 
 from __future__ import annotations
 
-import collections
-import dataclasses
 import json
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from ..errors import ConfigurationError, XMLSocketError
 from ..policy import (
     MASTER_PORT,
     AllowNetworking,
-    Decision,
     Ending,
-    Finding,
     Grant,
     KnownAnswer,
     LintContext,
@@ -28,67 +21,78 @@ from ..policy import (
     Policy,
     PolicySearch,
     Reply,
-    Requester,
-    Sandbox,
     Severity,
     find_worst,
     lint_policy,
     make_printable,
     parse_host,
-    parse_player,
     rehearse,
     run_vector,
 )
 from ..policy import lint as find_faults
+from . import policy_network, policy_serve
 from .console import err, out
+from .policy_report import (
+    UNREADABLE,
+    AsJson,
+    FromUrl,
+    InSandbox,
+    MasterPort,
+    Networking,
+    PlayerVersion,
+    Strict,
+    ToTarget,
+    describe_finding,
+    exit_code_of,
+    fail,
+    make_requester,
+    parse_target,
+    print_decision,
+    print_findings,
+    print_json,
+    print_text,
+    summarize,
+)
 
-app = typer.Typer(name="policy", help="Check, explain and write socket policy files.", no_args_is_help=True)
+app = typer.Typer(name="policy", help="Check, explain, write and serve socket policy files.", no_args_is_help=True)
 
-UNREADABLE = 3
-"""Exit code when a file cannot be read, so that nothing can be said of its contents."""
-
-_EXIT_CODES = {Severity.ERROR: 2, Severity.WARNING: 1, Severity.NOTE: 0, None: 0}
-_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
-_READ_SIZE = 1_048_576  # far above max_policy_size, so that cutting there changes no finding but SP004's count
+_READ_SIZE: Final = 1_048_576  # far above max_policy_size, so that cutting there changes no finding but SP004's count
+_ERROR_CODE: Final = 2
 
 _ServedFrom = Annotated[
     int, typer.Option("--served-from", metavar="PORT", min=1, max=65_535, help="The port that serves the file.")
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Source:
-    """A policy file to look at, and how it was come by.
-
-    Attributes:
-        name: What to call it.
-        data: Its bytes.
-        context: What is known of its use.
-    """
-
-    name: str
-    data: bytes
-    context: LintContext
-
-
-def read_source(name: str, context: LintContext) -> Source:
-    """Read the policy file that an argument names.
+def read_file(name: str) -> bytes:
+    """Read a policy file.
 
     Raises:
         typer.Exit: It cannot be read; the reason is printed.
     """
     try:
         with Path(name).open("rb") as file:
-            return Source(name, file.read(_READ_SIZE), context)
+            return file.read(_READ_SIZE)
     except (OSError, ValueError) as error:
-        raise _fail(f"cannot read {name}: {getattr(error, 'strerror', None) or error}", UNREADABLE) from error
+        raise fail(f"cannot read {name}: {getattr(error, 'strerror', None) or error}", UNREADABLE) from error
 
 
 @app.command("lint")
 def lint_command(
-    source: Annotated[str, typer.Argument(metavar="FILE", help="The policy file.")],
-    served_from: _ServedFrom = MASTER_PORT,
+    source: Annotated[
+        str,
+        typer.Argument(metavar="FILE|HOST[:PORT]", help="The policy file, or the server to ask; players ask port 843."),
+    ],
+    served_from: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            min=1,
+            max=65_535,
+            help="The port that serves the file. [default: 843, or the one that is asked]",
+            show_default=False,
+        ),
+    ] = None,
     service_ports: Annotated[
         list[int] | None,
         typer.Option("--service-port", metavar="PORT", help="A port that the file must grant; may be repeated."),
@@ -102,68 +106,65 @@ def lint_command(
     allow_everybody: Annotated[
         bool, typer.Option("--allow-everybody", help="It is meant that everybody may reach every port.")
     ] = False,
-    as_json: _Json = False,
+    master_port: MasterPort = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Find what is wrong or risky in a policy file.
+    """Find what is wrong or risky in a policy file, or in what a live server answers and how.
+
+    A server is asked as a player asks, with something that is no request, with nothing, and on port 843 too.
 
     Exits with 2 if there is an error, 1 if there is a warning, 0 if there are notes at most, and 3 if the
-    file cannot be read.
+    file cannot be read or the server gives none.
     """
     context = LintContext(
-        serving_port=served_from,
+        serving_port=served_from or MASTER_PORT,
         service_ports=frozenset(service_ports or ()),
         own_host=own_host,
         is_local_service=local_service,
         allows_everybody=allow_everybody,
     )
-    found = read_source(source, context)
-    findings = find_faults(found.data, found.context)
+    if policy_network.is_host(source):
+        raise typer.Exit(policy_network.lint_server(source, context, served_from, master_port, as_json=as_json))
+    findings = find_faults(read_file(source), context)
     if as_json:
-        _print_json({"source": found.name, "findings": [_describe_finding(finding) for finding in findings]})
+        print_json({"source": source, "findings": list(map(describe_finding, findings))})
     else:
-        _print_findings(out, found.name, findings)
-        _print(out, _summarize(findings))
-    raise typer.Exit(_EXIT_CODES[find_worst(findings)])
+        print_findings(out, source, findings)
+        print_text(out, summarize(findings))
+    raise typer.Exit(exit_code_of(findings))
 
 
 @app.command()
 def explain(
     source: Annotated[str, typer.Argument(metavar="FILE", help="The policy file.")],
-    url: Annotated[
-        str, typer.Option("--from", metavar="URL", help="Where the content is loaded from: http://…, file:…, app:/….")
-    ],
-    to: Annotated[str, typer.Option("--to", metavar="HOST:PORT", help="What the content wants to connect to.")],
+    url: FromUrl,
+    to: ToTarget,
     served_from: _ServedFrom = MASTER_PORT,
-    sandbox: Annotated[
-        Sandbox | None, typer.Option(help="The sandbox of the content; by default what the URL leads to.")
-    ] = None,
-    allow_networking: Annotated[
-        AllowNetworking, typer.Option(help="The HTML parameter of the page.")
-    ] = AllowNetworking.ALL,
-    player: Annotated[str, typer.Option(metavar="VERSION", help="The version of the player, such as 9.0.115.")] = "10",
-    strict: Annotated[bool, typer.Option("--strict", help="Take only what every player takes.")] = False,
-    as_json: _Json = False,
+    sandbox: InSandbox = None,
+    allow_networking: Networking = AllowNetworking.ALL,
+    player: PlayerVersion = "10",
+    strict: Strict = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say whether a player would connect if this file were served, and why. Nothing is asked over the network.
 
     A port that is neither 843 nor the destination port counts as named with Security.loadPolicyFile; all
     other ports count as closed. Exits with 0 if it would connect, 1 if not, and 3 if the file cannot be read.
     """
-    host, port = _parse_target(to)
-    data = read_source(source, LintContext()).data
+    host, port = parse_target(to)
+    data = read_file(source)
     location = Location(parse_host(host), served_from)
     explicit = [] if served_from in (MASTER_PORT, port) else [location]
-    try:
-        requester = Requester.from_url(
-            url, sandbox=sandbox, allow_networking=allow_networking, player=parse_player(player)
-        )
-    except ConfigurationError as error:
-        raise typer.BadParameter(make_printable(str(error))) from error
+    requester = make_requester(url, sandbox, allow_networking, player)
     search = PolicySearch(requester, host, port, explicit=explicit, strict=strict)
     served = data if b"\0" in data else data + b"\0"
     decision = rehearse(search, {location: KnownAnswer(Reply(Ending.ANSWERED, served))})
-    print_decision(decision, as_json=as_json)
+    print_decision([decision], as_json=as_json)
     raise typer.Exit(0 if decision.allowed else 1)
+
+
+app.command("check")(policy_network.check)
+app.command("serve")(policy_serve.serve)
 
 
 @app.command()
@@ -195,17 +196,17 @@ def make(
     try:
         findings = lint_policy(policy, LintContext(serving_port=served_from, allows_everybody=allow_everybody))
     except XMLSocketError as error:
-        raise _fail(str(error), _EXIT_CODES[Severity.ERROR]) from error
-    _print_findings(err, "policy", findings)
+        raise fail(str(error), _ERROR_CODE) from error
+    print_findings(err, "policy", findings)
     if find_worst(findings) is Severity.ERROR:
-        raise typer.Exit(_EXIT_CODES[Severity.ERROR])
+        raise typer.Exit(_ERROR_CODE)
     if output is None:
-        _print(out, policy.render(), end="")
+        print_text(out, policy.render(), end="")
         return
     try:
         output.write_text(policy.render(), encoding="utf-8")
     except OSError as error:
-        raise _fail(f"cannot write {output}: {error.strerror}", UNREADABLE) from error
+        raise fail(f"cannot write {output}: {error.strerror}", UNREADABLE) from error
 
 
 @app.command("test")
@@ -224,8 +225,8 @@ def run_vectors(
             continue
         failed += 1
         name = vector.get("id") if isinstance(vector, dict) else None
-        _print(out, make_printable(f"{f'vector {index + 1}' if name is None else name}: {failure}"))
-    _print(out, f"{passed} passed, {failed} failed")
+        print_text(out, make_printable(f"{f'vector {index + 1}' if name is None else name}: {failure}"))
+    print_text(out, f"{passed} passed, {failed} failed")
     raise typer.Exit(1 if failed else 0)
 
 
@@ -233,11 +234,11 @@ def _read_vectors(file: Path) -> list[object]:
     try:
         vectors = json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise _fail(f"cannot read {file}: {error.strerror}", UNREADABLE) from error
+        raise fail(f"cannot read {file}: {error.strerror}", UNREADABLE) from error
     except (ValueError, RecursionError) as error:
-        raise _fail(f"{file} is not JSON: {error}", UNREADABLE) from error
+        raise fail(f"{file} is not JSON: {error}", UNREADABLE) from error
     if not isinstance(vectors, list):
-        raise _fail(f"{file} does not hold a list of vectors", UNREADABLE)
+        raise fail(f"{file} does not hold a list of vectors", UNREADABLE)
     return vectors
 
 
@@ -248,87 +249,3 @@ def _run_vector(vector: object) -> str | None:
         return run_vector(vector).failure or None
     except ConfigurationError as error:
         return str(error)
-
-
-def print_decision(decision: Decision, *, as_json: bool) -> None:
-    """Print a decision with its trail."""
-    if as_json:
-        _print_json(_describe_decision(decision))
-        return
-    verdict = "allowed" if decision.allowed else f"denied, error {decision.error}"
-    if decision.error is not None:
-        verdict += " thrown by connect" if decision.is_thrown else " as a securityError event"
-    _print(out, verdict, style="bold green" if decision.allowed else "bold red")
-    _print(out, "\n".join(map(make_printable, decision.explanation.splitlines())))
-
-
-def _describe_decision(decision: Decision) -> dict[str, object]:
-    return {
-        "allowed": decision.allowed,
-        "rule": decision.rule.name.lower(),
-        "error": decision.error,
-        "thrown": decision.is_thrown,
-        "host": decision.host,
-        "port": decision.port,
-        "address": decision.address,
-        "explanation": decision.explanation,
-        "trail": [
-            {
-                "location": str(step.location),
-                "outcome": step.outcome.value,
-                "elapsed": step.elapsed,
-                "timeout": step.timeout,
-                "cached": step.is_cached,
-                "detail": step.detail,
-                "objections": list(step.objections),
-            }
-            for step in decision.trail
-        ],
-    }
-
-
-def _describe_finding(finding: Finding) -> dict[str, object]:
-    return {
-        "rule": finding.rule,
-        "severity": finding.severity.value,
-        "line": finding.line,
-        "column": finding.column,
-        "what": finding.what,
-        "why": finding.why,
-        "fix": finding.fix,
-    }
-
-
-def _print_findings(console: Console, name: str, findings: Iterable[Finding]) -> None:
-    for finding in findings:
-        place = "" if finding.line is None else f":{finding.line}:{finding.column}"
-        text = Text(f"{make_printable(name)}{place}: ")
-        text.append(finding.severity.value, style=_STYLES[finding.severity])
-        text.append(f" {finding.rule}: {finding.message}")
-        console.print(text)
-
-
-def _summarize(findings: Iterable[Finding]) -> str:
-    counts = collections.Counter(finding.severity for finding in findings)
-    return ", ".join(f"{counts[kind]} {kind.value}{'' if counts[kind] == 1 else 's'}" for kind in Severity)
-
-
-def _parse_target(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.removeprefix("-").isdecimal() or len(port) > 10:
-        raise typer.BadParameter(f"{text!r} is no HOST:PORT", param_hint="--to")
-    return host, int(port)
-
-
-def _fail(message: str, code: int) -> typer.Exit:
-    _print(err, make_printable(message))
-    return typer.Exit(code)
-
-
-def _print(console: Console, text: str, *, end: str = "\n", style: str = "") -> None:
-    # As Text, because a plain string would have its [markup] and :emoji: understood.
-    console.print(Text(text, style=style), end=end)
-
-
-def _print_json(value: object) -> None:
-    _print(out, json.dumps(value, indent=2))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -22,7 +21,7 @@ from ..policy import (
     choose_host,
     make_printable,
 )
-from .policy_exchange import Dialer, Exchange
+from .policy_exchange import Dialer, Exchange, resolve
 
 logger = logging.getLogger("xmlsocket.policy")
 
@@ -92,9 +91,9 @@ class PolicyClient:
         if isinstance(at_once := first.next_step(now), Decision):
             return (at_once,)  # no policy file needed, so no need to know the address either
         try:
-            addresses = await self._resolve(choose_host(host, requester))
-        except (OSError, UnicodeError) as error:
-            return (_rehearse_failure(first, _explain_unknown(error), now),)
+            addresses = await resolve(choose_host(host, requester), self._limits.connect_timeout)
+        except OSError as error:
+            return (_rehearse_failure(first, str(error), now),)
         decisions: list[Decision] = []
         for address in addresses[: self._limits.max_addresses] or addresses[:1]:
             decision = await self._search(requester, host, port, explicit, address)
@@ -102,13 +101,6 @@ class PolicyClient:
             if decision.allowed or any(step.outcome is Outcome.OK for step in decision.trail):
                 break
         return tuple(decisions)
-
-    async def _resolve(self, host: str) -> list[str]:
-        """The addresses of a host, in the order of the system."""
-        inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        async with asyncio.timeout(self._limits.connect_timeout):
-            found = await asyncio.get_running_loop().getaddrinfo(inner, None, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
     async def _search(
         self, requester: Requester, host: str | None, port: int, explicit: tuple[Location, ...], address: str
@@ -191,12 +183,6 @@ class _Fetch:
             self._waiting -= 1
             if not self._waiting:
                 self.task.cancel()
-
-
-def _explain_unknown(error: OSError | UnicodeError) -> str:
-    if isinstance(error, TimeoutError):
-        return "no name server answers"
-    return f"the host is unknown: {getattr(error, 'strerror', None) or error}"
 
 
 def _rehearse_failure(search: PolicySearch, detail: str, now: float) -> Decision:

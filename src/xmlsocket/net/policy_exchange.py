@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
@@ -95,6 +96,27 @@ class Exchange:
             if self._max_size is not None and len(self._received) > self._max_size:
                 return Ending.OVERFLOWED
         return Ending.CLOSED
+
+
+async def resolve(host: str, longest: float | None) -> list[str]:
+    """Find the addresses of a host, in the order of the system.
+
+    Args:
+        host: Name or address; an IPv6 one may stand in brackets.
+        longest: Seconds to wait for name servers; ``None`` is no limit.
+
+    Raises:
+        OSError: The name is unknown, or nobody answers.
+    """
+    inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        async with asyncio.timeout(longest):
+            found = await asyncio.get_running_loop().getaddrinfo(inner, None, type=socket.SOCK_STREAM)
+    except TimeoutError as error:
+        raise OSError("the name of the host could not be resolved in time") from error
+    except (OSError, UnicodeError) as error:  # the latter comes of names that no name can be
+        raise OSError(f"the host is unknown: {getattr(error, 'strerror', None) or error}") from error
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def _http_request(location: Location) -> bytes:

@@ -18,8 +18,8 @@ from .deadlines import DeadlineQueue
 from .descriptors import free_descriptors
 from .half_close import end_output
 from .policy_answer import PolicyAnswer, PolicySource, load_policy, port_of
-from .ports import listen_error, listen_on_one_port, show_hosts
-from .target import check_port
+from .ports import ACCEPTS_IN_A_TURN, listen_error, listen_on_one_port, set_backlog, show_hosts
+from .target import check_host, check_port
 
 logger = logging.getLogger("xmlsocket.policy")
 
@@ -307,6 +307,9 @@ class serve_policy:  # noqa: N801  # used like a function, as serve is
         limits: PolicyLimits = _DEFAULT_LIMITS,
     ) -> None:
         check_port(port, lowest=0)
+        for name in [host] if host is None or isinstance(host, str) else host:
+            if name:  # an empty one means all addresses, as None does
+                check_host(name)
         self._host = host
         self._port = port
         self._socks = () if sock is None else (sock,) if isinstance(sock, socket.socket) else tuple(sock)
@@ -325,7 +328,7 @@ class serve_policy:  # noqa: N801  # used like a function, as serve is
     async def _start(self) -> PolicyServer:
         server = PolicyServer(self._answer, self._load, self._limits)
         loop = asyncio.get_running_loop()
-        options: dict[str, Any] = {"backlog": Limits().accept_backlog}
+        options: dict[str, Any] = {"backlog": ACCEPTS_IN_A_TURN}
 
         def make() -> _Asker:
             return _Asker(server)
@@ -343,6 +346,8 @@ class serve_policy:  # noqa: N801  # used like a function, as serve is
         except OSError as error:
             await server.close()
             raise listen_error(error, where) from error
+        for sock in server.sockets:
+            set_backlog(sock, Limits().accept_backlog)
         self._server = server
         return server
 
