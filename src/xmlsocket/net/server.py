@@ -16,7 +16,6 @@ from ..errors import CloseReason, ConfigurationError
 from ..limits import Limits
 from ..wire import MessageT, TextCodec, text_codec
 from ..wire.deflate import DeflateOptions
-from ..wire.masking import COMPILED_MASK
 from .connection import Connection
 from .endpoint import Traffic
 from .forwarding import Network, trusted_networks
@@ -143,6 +142,8 @@ class Server(Generic[MessageT]):
                 connection._shut_down(lets_handler_end=is_coroutine)
             if isinstance(listener.handler, CoroutineHandler) and listener.handler.tasks:
                 await self._end_handlers(listener.handler.tasks)
+            if listener.handshake_tasks:
+                await asyncio.wait(listener.handshake_tasks, timeout=listener.limits.close_timeout)
             while self.connections:
                 await self.connections[0].wait_closed()
         finally:
@@ -343,7 +344,8 @@ def _make_door(
     if importlib.util.find_spec("websockets") is None:
         logger.info('browsers are refused: their handshake needs the package "websockets"')
         return None
-    from .handshake import HandshakeOptions  # not at the top: websockets is an extra
+    from ..wire.masking import COMPILED_MASK  # not at the top: websockets is an extra
+    from .handshake import HandshakeOptions
     from .websocket import Door
 
     if not COMPILED_MASK:

@@ -15,7 +15,8 @@ from ..limits import Limits
 from ..wire import MessageDecoder, MessageT, TextCodec, text_codec
 from ..wire.deflate import DeflateParameters, Deflater, Inflater
 from ..wire.frames import FrameEncoder, encode_close, encode_pong
-from ..wire.pieces import PieceDecoder, PieceFrameDecoder, PieceFrameEncoder
+from ..wire.piece_frames import PieceFrameDecoder, PieceFrameEncoder
+from ..wire.pieces import PieceDecoder
 from ..wire.websocket import Close, FrameDecoder, Ping, Pong
 from .forwarding import Network, client_address
 from .handshake import TEXT_SUBPROTOCOL, Handshake, HandshakeOptions
@@ -72,13 +73,13 @@ class Door:
 
     def adopt(self, connection: Connection[Any], upgrade: Upgrade, peer: Any) -> None:
         """Make a connection speak WebSocket from now on."""
-        websocket = WebSocket[Any](upgrade, self._codec, self._limits, is_raw=self._is_raw)
+        websocket: WebSocket[Any] = WebSocket(upgrade, self._codec, self._limits, is_raw=self._is_raw)
         connection._websocket = connection._decoder = websocket
         if upgrade.deflate is None:
             connection._encoder = self._text if websocket.is_text else self._binary
         else:
             connection._encoder = self._new_encoder(as_text=websocket.is_text, deflate=upgrade.deflate)
-        if isinstance(peer, tuple):
+        if self._trusted and isinstance(peer, tuple):
             address = client_address(peer[0], upgrade.request.headers, self._trusted)
             if address != peer[0]:
                 connection._client_address = (address, 0)
@@ -123,7 +124,7 @@ class WebSocket(Generic[MessageT]):
         if is_raw:
             self._stream = cast("MessageDecoder[MessageT]", PieceDecoder())
         else:
-            self._stream = MessageDecoder[MessageT](codec, limits.max_message_size)
+            self._stream = MessageDecoder(codec, limits.max_message_size)
         frames = PieceFrameDecoder if is_raw else FrameDecoder
         self._frames = frames(limits.max_message_size, inflater=_new_inflater(upgrade.deflate))
 
