@@ -346,18 +346,18 @@ def test_the_pages_run_only_their_own_files(studio: Studio, run: Callable[[Scene
     run(scene)
 
 
-def test_the_javascript_of_the_documentation_works(studio: Studio, run: Callable[[Scene], None]) -> None:
+def test_the_javascript_of_the_documentation_works(studio: Studio) -> None:
     text = HOWTO.read_text(encoding="utf-8")
-    code = next(code for code in re.findall("```js\n(.*?)```", text, re.DOTALL) if "new WebSocket" in code)
+    (code,) = (code for code in re.findall("```javascript\n(.*?)```", text, re.DOTALL) if "new WebSocket" in code)
 
-    async def scene() -> None:
-        async with house() as chat, visit(studio, chat.address) as page:
-            code_here = code.replace("localhost:8080", f"127.0.0.1:{chat.server.port}")
+    async def scene(port: int) -> None:
+        async with visit(studio, f"http://localhost:{port}/") as page:
             async with page.expect_console_message(timeout=20_000) as printed:
-                await page.evaluate(f"() => {{ {code_here} }}")
-            assert (await printed.value).text == "<pong/>"
+                await page.evaluate(f"() => {{ {code.replace('8080', str(port))} }}")
+            assert (await printed.value).text == "<hello/>"
 
-    run(scene)
+    with serving("echo") as daemon:
+        studio.run(scene(daemon.port))
 
 
 @pytest.mark.parametrize("app", ["relay", "echo"])
