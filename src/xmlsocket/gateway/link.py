@@ -57,7 +57,7 @@ class Link(Handler[bytes]):
             if self.pending is not None:
                 self.pending += messages
         elif upstream.is_open:
-            upstream.send_many(messages)
+            upstream.forward(messages)
             if upstream.is_send_paused:
                 self.client.pause_reading()
 
@@ -93,7 +93,7 @@ class Link(Handler[bytes]):
         self.upstream, self.opening = connection, None
         pending, self.pending = self.pending, None
         if pending:
-            connection.send_many(pending)
+            connection.forward(pending)
         client = self.client
         if not client.is_open:
             connection.close_nowait()
@@ -106,7 +106,7 @@ class Link(Handler[bytes]):
         """See :class:`Handler`."""
         client = self.client
         if client.is_open:
-            client.send_many(messages)
+            client.forward(messages)
             if client.is_send_paused:
                 connection.pause_reading()
 

@@ -246,6 +246,17 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
         elif self._outbox_size > self._endpoint.send_high_water:
             self._flush()
 
+    def forward(self, messages: Sequence[str | bytes]) -> None:
+        """Write messages at once that another connection with the same limits has received; nothing is checked.
+
+        :attr:`is_send_paused` is up to date afterwards. Nothing happens on a connection that is closing.
+        """
+        if self._outbox or self._is_held:
+            self.send_many(messages)
+        elif self._is_open:
+            self._messages_sent += len(messages)
+            self._write(self._encoder.encode(messages))
+
     def deliver(self, batch: Batch) -> None:
         """Send a room's messages, those that are there and those that the room still adds in this turn of the loop.
 
