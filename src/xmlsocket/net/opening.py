@@ -13,6 +13,7 @@ from ..wire.proxy_protocol import ProxyHeaderDecoder
 from .connection import Connection
 from .half_close import end_output
 from .http import Upgrade
+from .target import NEVER
 
 if TYPE_CHECKING:
     from .handshake import Handshake
@@ -133,6 +134,7 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
     def waited_for_handshake(self) -> None:
         """A handshake that was begun is not finished within ``handshake_timeout``."""
         self._end(CloseReason.HANDSHAKE_TIMEOUT)
+        self._is_answered = True
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -208,6 +210,8 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
         first, self._start = self._start, b""
         plain = self._transport
         self._is_secure = self._is_wrapping = True
+        if self._connection is not None:
+            self._connection._hold()  # nothing may be said in plain text any more
         plain.pause_reading()
         loop = self._listener.loop
         task = loop.create_task(self._wrap(plain))
@@ -217,21 +221,34 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
         loop.call_soon(loop.call_soon, _feed_tls, plain, first)
 
     async def _wrap(self, plain: asyncio.Transport) -> None:
-        loop, ssl = self._listener.loop, self._listener.ssl
+        listener = self._listener
+        secure, failure = None, "the connection was lost"
         try:
-            secure = await loop.start_tls(plain, self, cast("tls.SSLContext", ssl), server_side=True)
+            secure = await listener.loop.start_tls(
+                plain,
+                self,
+                cast("tls.SSLContext", listener.ssl),
+                server_side=True,
+                ssl_handshake_timeout=NEVER,  # handshake_timeout is watched for all handshakes together
+                ssl_shutdown_timeout=listener.limits.close_timeout or 0.001,
+            )
         except OSError as error:
-            self._listener.logger.info("%s: no TLS: %s", self.address, error)
-            self._end(CloseReason.HANDSHAKE_FAILED)
+            failure = str(error)
+        if secure is None or self._is_answered or (secure.is_closing() and not self._start):
+            if not self._is_answered:
+                listener.logger.info("%s: no TLS: %s", self.address, failure)
+                self._end(CloseReason.HANDSHAKE_FAILED)
+                self._is_answered = True
             plain.abort()
-            return
-        if secure is None:  # the connection was lost meanwhile
+            listener.dismiss(self)  # connection_lost is not called for a handshake that failed
             return
         self._client_address = self.address  # a TLS transport forgets it when it is closed
         self._transport = secure
         self._is_wrapping = False
-        self._listener.handshakes.discard(self)
-        self._listener.first_byte.add(self)
+        self._settle()
+        listener.detection.add(self)
+        if not listener.speaks_first:
+            listener.first_byte.add(self)
         if self._connection is not None:
             self._connection._transport = secure
             self._connection._set_buffer_limits()
