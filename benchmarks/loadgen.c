@@ -4,7 +4,11 @@
  * with 1 and a sentence when a message was lost, repeated, reordered or altered or a connection was closed, and with 2 and
  * a sentence when it could not do its work at all. `loadgen --help` lists scenarios and options.
  *
- * The machinery comes first (connections, sending, receiving), then one section for each scenario. It is one file, and
+ * With --websocket each message, its zero byte included, is one masked binary frame. Frames from the server are read as a
+ * stream of bytes, so that a server which cuts frames elsewhere is checked as well; its frames that do not hold exactly one
+ * whole message are counted.
+ *
+ * The machinery comes first (connections, handshakes, sending, receiving), then one section for each scenario. It is one file, and
  * longer than others here, because all sections share that state, and because a reader of a figure should find what stands
  * behind it in one place. */
 
@@ -23,6 +27,8 @@
 
 #include "loadgen_clock.h"
 #include "loadgen_message.h"
+#include "websocket_frame.h"
+#include "websocket_handshake.h"
 
 enum {
     BUFFER = 256 * 1024,
@@ -40,6 +46,14 @@ struct connection {
     int fd;
     uint32_t id;
     bool connecting, waits_to_write;
+    bool greeting;           /* the answer to its WebSocket handshake has not come yet */
+    bool parting;            /* it has sent a close frame */
+    bool parted;             /* it has got one back, or the end of the stream */
+    char accept[ACCEPT_SIZE + 1];  /* what the handshake must be answered with */
+    char head[LONGEST_HEAD]; /* the beginning of a frame whose head is not all there */
+    uint32_t head_bytes;
+    size_t frame_left;       /* bytes of the incoming frame that have not come */
+    bool skipping;           /* it is a control frame */
     uint64_t opened_at;
 
     uint32_t sending;        /* number of the message being sent */
@@ -68,7 +82,7 @@ static struct {
     const char *host, *text, *policy;
     int port, connections, depth, size, publishers;
     double seconds, warm_up, patience;
-    bool spin, silent;
+    bool spin, silent, websocket;
 } option = {.host = "127.0.0.1", .text = "ascii", .connections = 1, .depth = 1, .size = 64, .publishers = 4,
             .seconds = 1.0, .warm_up = 0.25, .patience = 10.0};
 
@@ -83,6 +97,8 @@ static uint64_t completed;   /* messages that arrived (relay: deliveries), conne
 static bool in_room;         /* relay: every member hears every sender */
 static bool measuring, finishing;
 static uint32_t notices;     /* relay: notices sent */
+static uint64_t frames, odd_frames;  /* frames from the server; those that are not one whole message */
+static size_t wire_size;     /* bytes that a message takes when it is sent */
 static int noticed;          /* relay: members that have seen the latest one */
 static char in[BUFFER], out[BUFFER];
 
@@ -123,6 +139,80 @@ static void spread_source(int fd) {
     if (bind(fd, (struct sockaddr *)&source, sizeof source) != 0) give_up("bind to 127.0.0.x: %s", strerror(errno));
 }
 
+/* ---- WebSocket handshakes --------------------------------------------------------------------------------------- */
+
+/* The head of a request as a browser writes it, without extensions. */
+static void send_handshake(struct connection *c) {
+    uint64_t random[2] = {random_number(), random_number()};
+    char key[KEY_SIZE + 1], request[512];
+    write_base64(key, (const unsigned char *)random, sizeof random);
+    write_accept(c->accept, key);
+    int length = snprintf(request, sizeof request,
+                          "GET / HTTP/1.1\r\nHost: %s:%d\r\nConnection: Upgrade\r\nPragma: no-cache\r\n"
+                          "Cache-Control: no-cache\r\nUser-Agent: Mozilla/5.0 (loadgen)\r\nUpgrade: websocket\r\n"
+                          "Origin: http://%s:%d\r\nSec-WebSocket-Version: 13\r\nAccept-Language: en\r\n"
+                          "Sec-WebSocket-Key: %s\r\n\r\n",
+                          option.host, option.port, option.host, option.port, key);
+    c->greeting = true;
+    if (send(c->fd, request, (size_t)length, MSG_NOSIGNAL) != length) give_up("send of a handshake failed");
+}
+
+/* The connection is there: with WebSocket the handshake follows, else the scenario begins. */
+static void start_talking(struct connection *c) {
+    c->parting = c->parted = false;
+    c->head_bytes = 0;
+    c->frame_left = 0;
+    if (option.websocket) {
+        send_handshake(c);
+        return;
+    }
+    opening--;
+    scenario->connected(c);
+}
+
+static void check_answer(const struct connection *c, char *answer) {
+    static const char name[] = "\r\nsec-websocket-accept:";
+    if (strncmp(answer, "HTTP/1.1 101 ", 13) != 0)
+        fail("connection %u: its handshake was refused: \"%.*s\"", c->id, (int)strcspn(answer, "\r\n"), answer);
+    const char *accept = strcasestr(answer, name);
+    if (!accept) fail("connection %u: its handshake was answered without Sec-WebSocket-Accept", c->id);
+    accept += sizeof name - 1;
+    accept += strspn(accept, " ");
+    if (strncmp(accept, c->accept, ACCEPT_SIZE) != 0)
+        fail("connection %u: Sec-WebSocket-Accept is \"%.*s\" and should be \"%s\"", c->id, ACCEPT_SIZE, accept, c->accept);
+    if (strcasestr(answer, "\r\nsec-websocket-extensions:")) fail("connection %u: an extension that was not offered", c->id);
+}
+
+/* Look at what came, and take the answer's head when all of it is there: frames may follow it at once. */
+static void finish_handshake(struct connection *c) {
+    char answer[4096];
+    ssize_t length = recv(c->fd, answer, sizeof answer - 1, MSG_PEEK);
+    if (length < 0 && errno == EAGAIN) return;
+    if (length <= 0) fail("connection %u: closed by the server during the handshake", c->id);
+    answer[length] = 0;
+    char *end = strstr(answer, "\r\n\r\n");
+    if (!end && length == sizeof answer - 1) fail("connection %u: the answer to its handshake has no end", c->id);
+    if (!end) return;
+    if (recv(c->fd, answer, (size_t)(end - answer) + 4, 0) != end - answer + 4) give_up("recv of a handshake failed");
+    end[2] = 0;
+    check_answer(c, answer);
+    c->greeting = false;
+    opening--;
+    scenario->connected(c);
+}
+
+static void send_close(struct connection *c) {
+    static const unsigned char mask[4] = {0x6b, 0x17, 0xc4, 0x92};
+    char frame[8];
+    size_t head = write_frame(frame, CLOSE, 2, mask);
+    memcpy(frame + head, "\x03\xe8", 2); /* 1000: normal closure */
+    apply_mask(frame + head, 2, mask, 0);
+    c->parting = true;
+    if (send(c->fd, frame, head + 2, MSG_NOSIGNAL) != (ssize_t)head + 2) give_up("send of a close frame failed");
+}
+
+/* ---- opening and closing ---------------------------------------------------------------------------------------- */
+
 static void open_connection(struct connection *c, bool spread) {
     static struct sockaddr_in server;
     if (!server.sin_port) server = address_of(option.host, option.port);
@@ -136,11 +226,9 @@ static void open_connection(struct connection *c, bool spread) {
     int result = connect(c->fd, (struct sockaddr *)&server, sizeof server);
     if (result != 0 && errno != EINPROGRESS) give_up("connect to port %d: %s", option.port, strerror(errno));
     c->connecting = c->waits_to_write = result != 0;
+    opening++;
     watch(c, EPOLL_CTL_ADD, c->connecting ? EPOLLIN | EPOLLOUT : EPOLLIN);
-    if (c->connecting)
-        opening++;
-    else
-        scenario->connected(c);
+    if (!c->connecting) start_talking(c);
 }
 
 static void close_connection(struct connection *c) {
@@ -154,9 +242,8 @@ static void finish_connecting(struct connection *c) {
     getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error) give_up("connect to port %d: %s", option.port, strerror(error));
     c->connecting = c->waits_to_write = false;
-    opening--;
     watch(c, EPOLL_CTL_MOD, EPOLLIN);
-    scenario->connected(c);
+    start_talking(c);
 }
 
 /* ---- sending -------------------------------------------------------------------------------------------------- */
@@ -167,6 +254,31 @@ static void wait_to_write(struct connection *c, bool wait) {
     watch(c, EPOLL_CTL_MOD, wait ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
+/* Any mask will do that is another for each message. */
+static void make_mask(unsigned char mask[4], uint32_t sender, uint32_t number) {
+    uint32_t mixed = ((sender << 20) ^ number ^ 0x5bd1e995u) * 2654435761u;
+    memcpy(mask, &mixed, 4);
+}
+
+/* Compose the message as it goes over the wire, from byte `from` on. */
+static size_t compose_wire(char *to, size_t room, uint32_t sender, uint32_t number, size_t from) {
+    if (!option.websocket) return compose(to, room, sender, number, from);
+    size_t head_size = wire_size - message_size - 1, done = 0;
+    unsigned char mask[4];
+    make_mask(mask, sender, number);
+    if (from < head_size) {
+        char head[LONGEST_HEAD];
+        write_frame(head, BINARY, message_size + 1, mask);
+        done = smaller(head_size - from, room);
+        memcpy(to, head + from, done);
+        from += done;
+    }
+    if (done == room) return done;
+    size_t part = compose(to + done, room - done, sender, number, from - head_size);
+    apply_mask(to + done, part, mask, from - head_size);
+    return done + part;
+}
+
 /* Compose what the connection may send, up to one buffer. */
 static size_t compose_allowed(struct connection *c, uint64_t now) {
     size_t length = 0;
@@ -174,10 +286,10 @@ static size_t compose_allowed(struct connection *c, uint64_t now) {
     size_t from = c->sent_bytes;
     while (number < c->allowed && length < BUFFER) {
         if (from == 0 && c->sent_at) c->sent_at[number & (RING - 1)] = now;
-        size_t part = compose(out + length, BUFFER - length, c->id, number, from);
+        size_t part = compose_wire(out + length, BUFFER - length, c->id, number, from);
         length += part;
         from += part;
-        if (from > message_size) {
+        if (from == wire_size) {
             number++;
             from = 0;
         }
@@ -193,8 +305,8 @@ static void send_allowed(struct connection *c) {
         if (done < 0 && errno != EAGAIN) fail("connection %u: send: %s", c->id, strerror(errno));
         if (done > 0) {
             size_t total = c->sent_bytes + (size_t)done;
-            c->sending += (uint32_t)(total / (message_size + 1));
-            c->sent_bytes = (uint32_t)(total % (message_size + 1));
+            c->sending += (uint32_t)(total / wire_size);
+            c->sent_bytes = (uint32_t)(total % wire_size);
         }
         if (done < (ssize_t)length) {
             wait_to_write(c, true);
@@ -286,6 +398,65 @@ static uint32_t check(struct connection *c, const char *bytes, size_t length, ui
     return own;
 }
 
+/* A frame begins. */
+static void check_frame(struct connection *c, const struct frame *f) {
+    if (f->reserved || f->masked) fail("connection %u: a frame %s", c->id, f->masked ? "with a mask" : "with reserved bits");
+    if (f->opcode == CLOSE && !c->parting) fail("connection %u: lost: closed by the server with a close frame", c->id);
+    if (f->opcode >= CLOSE) {
+        if (f->length > 125 || !f->final) fail("connection %u: a control frame of %zu bytes", c->id, f->length);
+        return;
+    }
+    if (f->opcode != BINARY && f->opcode != CONTINUATION) fail("connection %u: a frame with opcode %d", c->id, f->opcode);
+    frames++;
+    odd_frames += f->opcode != BINARY || !f->final || c->position != 0 || f->length != message_size + 1;
+}
+
+/* Read the head of a frame that begins here; return how many bytes were taken. What control frames hold is skipped; a
+ * ping is not answered, because a run is over before its answer is missed. */
+static size_t enter_frame(struct connection *c, const char *bytes, size_t length) {
+    struct frame f;
+    size_t kept = c->head_bytes;
+    if (kept == 0 && read_frame(&f, bytes, length) && f.opcode < CLOSE) {
+        check_frame(c, &f);
+        c->frame_left = f.length;
+        return f.head;
+    }
+    char joined[LONGEST_HEAD];
+    size_t part = smaller(length, kept < LONGEST_HEAD ? LONGEST_HEAD - kept : 0);
+    memcpy(joined, c->head, kept);
+    memcpy(joined + kept, bytes, part);
+    if (!read_frame(&f, joined, kept + part)) {
+        memcpy(c->head + kept, bytes, part);
+        c->head_bytes += (uint32_t)part;
+        return part;
+    }
+    check_frame(c, &f);
+    c->head_bytes = 0;
+    c->parted |= f.opcode == CLOSE;
+    c->frame_left = f.length;
+    c->skipping = f.opcode >= CLOSE && f.length > 0;
+    return f.head - kept;
+}
+
+/* Check frames that arrived, and the messages in them; return how many of the connection's own came back. */
+static uint32_t check_frames(struct connection *c, const char *bytes, size_t length, uint64_t now) {
+    uint32_t own = 0;
+    while (length > 0) {
+        size_t part;
+        if (c->frame_left == 0) {
+            part = enter_frame(c, bytes, length);
+        } else {
+            part = smaller(c->frame_left, length);
+            c->frame_left -= part;
+            if (!c->skipping) own += check(c, bytes, part, now);
+            c->skipping &= c->frame_left > 0;
+        }
+        bytes += part;
+        length -= part;
+    }
+    return own;
+}
+
 /* What one read brings; 0 at the end of the stream, -1 when nothing is there. */
 static ssize_t read_some(struct connection *c) {
     ssize_t length = recv(c->fd, in, BUFFER, 0);
@@ -296,8 +467,11 @@ static ssize_t read_some(struct connection *c) {
 
 static uint32_t receive(struct connection *c) {
     ssize_t length = read_some(c);
-    if (length == 0) fail("connection %u: lost: closed by the server after %u messages", c->id, c->received);
-    return length > 0 ? check(c, in, (size_t)length, time_now()) : 0;
+    if (length == 0 && !c->parting)
+        fail("connection %u: lost: closed by the server after %u messages", c->id, c->received);
+    c->parted |= length == 0;
+    if (length <= 0) return 0;
+    return option.websocket ? check_frames(c, in, (size_t)length, time_now()) : check(c, in, (size_t)length, time_now());
 }
 
 /* ---- the loop ------------------------------------------------------------------------------------------------- */
@@ -313,6 +487,8 @@ static bool handle_events(uint64_t until) {
         struct connection *c = events[i].data.ptr;
         if (c->connecting)
             finish_connecting(c);
+        else if (c->greeting)
+            finish_handshake(c);
         else if (events[i].events & ~(uint32_t)EPOLLOUT)
             scenario->readable(c);
         else
@@ -356,10 +532,12 @@ static bool nothing_opening(void) { return opening == 0; }
 static void print_result(struct reading a, struct reading b) {
     double seconds = (double)(b.time - a.time) / SECOND;
     printf("{\"scenario\": \"%s\", \"connections\": %d, \"messages\": %llu, \"seconds\": %.6f, \"rate\": %.1f, "
-           "\"latency_p50_us\": %.1f, \"latency_p99_us\": %.1f, \"client_cpu_seconds\": %.6f, \"server_cpu_seconds\": %.6f}\n",
+           "\"latency_p50_us\": %.1f, \"latency_p99_us\": %.1f, \"client_cpu_seconds\": %.6f, \"server_cpu_seconds\": %.6f, "
+           "\"frames\": %llu, \"odd_frames\": %llu}\n",
            scenario->name, option.connections, (unsigned long long)(b.done - a.done), seconds,
            (double)(b.done - a.done) / seconds, latency_quantile(0.50), latency_quantile(0.99),
-           (double)(b.client_cpu - a.client_cpu) / SECOND, (double)(b.server_cpu - a.server_cpu) / SECOND);
+           (double)(b.client_cpu - a.client_cpu) / SECOND, (double)(b.server_cpu - a.server_cpu) / SECOND,
+           (unsigned long long)frames, (unsigned long long)odd_frames);
     fflush(stdout);
 }
 
@@ -431,7 +609,7 @@ static bool all_noticed(void) { return noticed == connection_count; }
 
 static void send_notice(void) {
     noticed = 0;
-    size_t length = compose(out, BUFFER, NOTICE, notices++, 0);
+    size_t length = compose_wire(out, BUFFER, NOTICE, notices++, 0);
     if (send(newest->fd, out, length, MSG_NOSIGNAL) != (ssize_t)length) give_up("send of a notice failed");
 }
 
@@ -498,9 +676,13 @@ static void churn_connected(struct connection *c) {
 }
 
 static void churn_readable(struct connection *c) {
-    if (receive(c) == 0) return;
-    if (c->position != 0 || c->received != c->allowed) fail("connection %u: repeated: more than its message came", c->id);
-    reopen(c);
+    uint32_t own = receive(c);
+    if (own > 0 && (c->position != 0 || c->received != c->allowed || c->parting))
+        fail("connection %u: repeated: more than its message came", c->id);
+    if (own > 0 && option.websocket)
+        send_close(c);
+    else if (own > 0 || c->parted)
+        reopen(c);
 }
 
 static void run_churn(void) {
@@ -564,6 +746,7 @@ static void idle_readable(struct connection *c) {
     confirmed++;
 }
 
+static bool all_confirmed(void) { return confirmed == option.connections; }
 static bool probe_confirmed(void) { return probe->received == 1; }
 
 /* Silent connections show nothing of their being taken; a talking one that comes behind them does. */
@@ -595,7 +778,7 @@ static void run_idle(void) {
     if (option.silent)
         wait_for_silent(option.connections + probes - 1);
     else
-        handle_until(UINT64_MAX, all_echoed);
+        handle_until(UINT64_MAX, all_confirmed);
     struct reading end = take_reading((uint64_t)option.connections);
     hold();
     print_result(begin, end);
@@ -627,20 +810,23 @@ static _Noreturn void usage(void) {
          "  --warm-up S           time before it (0.25)\n"
          "  --patience S          how long nothing may arrive before it counts as lost (10)\n"
          "  --policy FILE         the policy that the server must answer\n"
+         "  --websocket           each message is a binary frame, after a handshake; not for policy\n"
          "  --silent              idle: say nothing on the connections\n"
          "  --spin                never sleep: for one connection, where waking up would be what is measured\n"
-         "  --server-pids N,N     processes whose processor time counts as the server's");
+         "  --server-pids N,N     processes whose processor time counts as the server's\n"
+         "  --server-children     that of their children counts too");
     exit(0);
 }
 
 static void read_options(int count, char **values) {
     enum { HOST, PORT, CONNECTIONS, DEPTH, SIZE, PUBLISHERS, TEXT, SECONDS, WARM_UP, PATIENCE,
-           POLICY, SILENT, SPIN, PIDS, HELP };
+           POLICY, WEBSOCKET, SILENT, SPIN, PIDS, CHILDREN, HELP };
     static const struct option known[] = {
         {"host", 1, 0, HOST}, {"port", 1, 0, PORT}, {"connections", 1, 0, CONNECTIONS}, {"depth", 1, 0, DEPTH},
         {"size", 1, 0, SIZE}, {"publishers", 1, 0, PUBLISHERS}, {"text", 1, 0, TEXT}, {"seconds", 1, 0, SECONDS},
         {"warm-up", 1, 0, WARM_UP}, {"patience", 1, 0, PATIENCE}, {"policy", 1, 0, POLICY},
-        {"silent", 0, 0, SILENT}, {"spin", 0, 0, SPIN},
+        {"websocket", 0, 0, WEBSOCKET}, {"silent", 0, 0, SILENT}, {"spin", 0, 0, SPIN},
+        {"server-children", 0, 0, CHILDREN},
         {"server-pids", 1, 0, PIDS}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
     for (int found; (found = getopt_long(count, values, "", known, NULL)) != -1;) {
         switch (found) {
@@ -655,6 +841,8 @@ static void read_options(int count, char **values) {
         case WARM_UP: option.warm_up = atof(optarg); break;
         case PATIENCE: option.patience = atof(optarg); break;
         case POLICY: option.policy = optarg; break;
+        case WEBSOCKET: option.websocket = true; break;
+        case CHILDREN: children_count = true; break;
         case SILENT: option.silent = true; break;
         case SPIN: option.spin = true; break;
         case PIDS: read_server_processes(optarg); break;
@@ -665,6 +853,7 @@ static void read_options(int count, char **values) {
     for (size_t i = 0; optind < count && i < sizeof scenarios / sizeof *scenarios; i++)
         if (strcmp(values[optind], scenarios[i].name) == 0) scenario = &scenarios[i];
     if (!scenario) give_up("say a scenario: echo, relay, churn, policy or idle (loadgen --help)");
+    if (option.websocket && strcmp(scenario->name, "policy") == 0) give_up("policy has no --websocket");
     if (option.port < 1 || option.port > 65535) give_up("--port is %d, and must be 1 to 65535", option.port);
     if (option.connections < 1 || option.connections >= NOTICE) give_up("--connections must be 1 to %d", NOTICE - 1);
     if (option.depth < 1 || option.depth > RING) give_up("--depth must be 1 to %d", RING);
@@ -690,6 +879,8 @@ int main(int count, char **values) {
     read_options(count, values);
     raise_descriptor_limit();
     prepare_messages((size_t)option.size, strcmp(option.text, "mixed") == 0);
+    char head[LONGEST_HEAD];
+    wire_size = message_size + 1 + (option.websocket ? write_frame(head, BINARY, message_size + 1, (unsigned char *)"mask") : 0);
     poll_fd = epoll_create1(EPOLL_CLOEXEC);
     scenario->run();
     return 0;

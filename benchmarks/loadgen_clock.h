@@ -3,11 +3,15 @@
 #ifndef LOADGEN_CLOCK_H
 #define LOADGEN_CLOCK_H
 
+#include <dirent.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 #include <time.h>
+#include <unistd.h>
 
 #define SECOND 1000000000ull
 
@@ -15,6 +19,7 @@ enum { MOST_PROCESSES = 64 };
 
 static pid_t server_processes[MOST_PROCESSES];
 static int server_process_count;
+static bool children_count;
 
 static uint64_t read_clock(clockid_t clock) {
     struct timespec t;
@@ -24,12 +29,40 @@ static uint64_t read_clock(clockid_t clock) {
 
 static uint64_t time_now(void) { return read_clock(CLOCK_MONOTONIC); }
 
+static uint64_t cpu_time_of(pid_t process) {
+    clockid_t clock;
+    return clock_getcpuclockid(process, &clock) == 0 ? read_clock(clock) : 0;
+}
+
+static pid_t parent_of(pid_t process) {
+    char path[64], line[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)process);
+    FILE *file = fopen(path, "r");
+    size_t length = file ? fread(line, 1, sizeof line - 1, file) : 0;
+    if (file) fclose(file);
+    line[length] = 0;
+    const char *name_end = strrchr(line, ')');
+    int parent = 0;
+    return name_end && sscanf(name_end, ") %*c %d", &parent) == 1 ? parent : 0;
+}
+
+static uint64_t cpu_time_of_children(pid_t process) {
+    uint64_t sum = 0;
+    DIR *processes = opendir("/proc");
+    for (struct dirent *entry; processes && (entry = readdir(processes)) != NULL;) {
+        pid_t child = (pid_t)atoi(entry->d_name);
+        if (child > 0 && parent_of(child) == process) sum += cpu_time_of(child);
+    }
+    if (processes) closedir(processes);
+    return sum;
+}
+
 /* Processor time that all processes of the server have used; one that is gone counts nothing. */
 static uint64_t server_cpu_time(void) {
     uint64_t sum = 0;
     for (int i = 0; i < server_process_count; i++) {
-        clockid_t clock;
-        if (clock_getcpuclockid(server_processes[i], &clock) == 0) sum += read_clock(clock);
+        sum += cpu_time_of(server_processes[i]);
+        if (children_count) sum += cpu_time_of_children(server_processes[i]);
     }
     return sum;
 }

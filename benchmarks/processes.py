@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -29,25 +30,45 @@ def find_family(pid: int) -> list[int]:
 
 
 def read_memory(pids: list[int]) -> int:
-    """Sum the resident memory of processes, in bytes."""
+    """Sum the resident memory of processes, in bytes. What several of them share is divided among them (PSS)."""
+    file, field = ("status", "VmRSS:") if len(pids) == 1 else ("smaps_rollup", "Pss:")
     total = 0
     for pid in pids:
-        for line in (_PROC / str(pid) / "status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+        for line in _read(pid, file).splitlines():
+            if line.startswith(field):
                 total += int(line.split()[1]) * 1024
     return total
 
 
+def _read(pid: int, name: str) -> str:
+    """Return what the kernel says of a process, or nothing when it has ended."""
+    try:
+        return (_PROC / str(pid) / name).read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def count_descriptors(pids: list[int]) -> int:
     """Count the open descriptors of processes."""
-    return sum(len(os.listdir(_PROC / str(pid) / "fd")) for pid in pids)
+    total = 0
+    for pid in pids:
+        try:
+            total += len(os.listdir(_PROC / str(pid) / "fd"))
+        except FileNotFoundError:
+            continue  # it ended meanwhile
+    return total
 
 
 def read_cpu_time(pids: list[int]) -> float:
-    """Sum the processor seconds that processes have used so far."""
-    return sum(
-        time.clock_gettime((~pid << 3) | 2) for pid in pids
-    )  # the kernel's clock of a process, clock_getcpuclockid(3)
+    """Sum the processor seconds that processes, and children of theirs that have ended, have used so far."""
+    total = 0.0
+    for pid in pids:
+        stat = _read(pid, "stat").rpartition(")")[2].split()
+        if stat:
+            total += sum(map(int, stat[13:15])) / _TICKS
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                total += time.clock_gettime((~pid << 3) | 2)  # its clock, clock_getcpuclockid(3)
+    return total
 
 
 def read_busy_time() -> float:

@@ -29,6 +29,8 @@ class Cell:
     memory_kib: float | None
     trials: int
     disturbed: int
+    frames: int
+    odd_frames: int
 
 
 class Summary:
@@ -59,23 +61,37 @@ class Summary:
             memory_kib=median(memories) if memories else None,
             trials=len(every),
             disturbed=sum(trial.others > QUIET for trial in every),
+            frames=sum(trial.frames for trial in every),
+            odd_frames=sum(trial.odd_frames for trial in every),
         )
 
-    def find_ratio(self, scenario: str, contestant: str, other: str) -> float | None:
-        """Return the median over the rounds of one rate divided by the other's, or ``None`` without both."""
-        return self._compare(scenario, contestant, other, lambda trial: trial.rate)
+    def find_ratio(self, scenario: str, contestant: str, other: str, *, beside: str | None = None) -> float | None:
+        """Return the median over the rounds of one rate divided by the other's, or ``None`` without both.
+
+        The other's is that of the same scenario, or of ``beside``.
+        """
+        return self.compare(scenario, contestant, other, lambda trial: trial.rate, beside=beside)
 
     def find_cost_ratio(self, scenario: str, contestant: str, other: str) -> float | None:
         """The same for the server's processor time per unit; below 1 is cheaper."""
-        return self._compare(scenario, contestant, other, lambda trial: trial.server_cost_us)
+        return self.compare(scenario, contestant, other, lambda trial: trial.server_cost_us)
 
-    def _compare(self, scenario: str, contestant: str, other: str, measure: Callable[[Trial], float]) -> float | None:
-        theirs = {trial.round: trial for trial in self._by_cell.get((scenario, other), ())}
+    def compare(
+        self,
+        scenario: str,
+        contestant: str,
+        other: str,
+        measure: Callable[[Trial], float],
+        *,
+        beside: str | None = None,
+    ) -> float | None:
+        """The same for anything that a trial shows and that is not 0."""
+        theirs = {trial.round: trial for trial in self._by_cell.get((beside or scenario, other), ())}
         pairs = [
             (trial, theirs[trial.round])
             for trial in self._by_cell.get((scenario, contestant), ())
             if trial.round in theirs
         ]
         quiet = [pair for pair in pairs if max(pair[0].others, pair[1].others) <= QUIET]
-        ratios = [measure(ours) / measure(peer) for ours, peer in quiet or pairs]
+        ratios = [measure(ours) / measure(peer) for ours, peer in quiet or pairs if measure(peer)]
         return median(ratios) if ratios else None

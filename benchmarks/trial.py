@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from . import processes
-from .contestants import BUILD, HERE, POLICY, Contestant
+from .contestants import BUILD, CONTESTANTS, HERE, POLICY, Contestant
 from .scenarios import Scenario
 
 START_TIMEOUT = 20.0
@@ -31,7 +31,10 @@ class TrialError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What one run showed. Rates are per second, times in the unit of their name, ``others`` in cores."""
+    """What one run showed. Rates are per second, times in the unit of their name, ``others`` in cores.
+
+    ``frames`` came from the server over WebSocket; ``odd_frames`` of them did not hold exactly one whole message.
+    """
 
     scenario: str
     contestant: str
@@ -45,6 +48,8 @@ class Trial:
     server_cost_us: float
     memory_kib: float | None
     others: float
+    frames: int = 0
+    odd_frames: int = 0
 
 
 def _pin(cores: set[int]) -> None:
@@ -73,10 +78,12 @@ def _tail(errors: IO[bytes]) -> str:
 
 
 @contextlib.contextmanager
-def _running(contestant: Contestant, mode: str, port: int, cores: set[int]) -> Iterator[subprocess.Popen[bytes]]:
+def _running(
+    contestant: Contestant, mode: str, port: int, cores: set[int], upstream: int = 0
+) -> Iterator[subprocess.Popen[bytes]]:
     with tempfile.TemporaryFile() as errors:
         server = subprocess.Popen(
-            contestant.command_for(mode, port),
+            contestant.command_for(mode, port, upstream),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,
@@ -101,21 +108,40 @@ def _running(contestant: Contestant, mode: str, port: int, cores: set[int]) -> I
                 server.wait()
 
 
-def _expect_release(family: list[int], before: int) -> None:
+@contextlib.contextmanager
+def _upstream(scenario: Scenario, cores: set[int]) -> Iterator[tuple[int, list[int]]]:
+    """Run the server behind a gateway, on the load's core; give its port and process, or nothing where none is needed."""
+    if not scenario.has_upstream:
+        yield 0, []
+        return
+    port = processes.find_free_port()
+    with _running(CONTESTANTS["c"], "echo", port, cores) as server:
+        yield port, [server.pid]
+
+
+def _expect_release(pid: int, before: int) -> None:
     """All connections are over: the server must have let go of them."""
     deadline = time.monotonic() + RELEASE_TIMEOUT
-    while (held := processes.count_descriptors(family) - before) > SPARE_DESCRIPTORS:
+    while (held := processes.count_descriptors(processes.find_family(pid)) - before) > SPARE_DESCRIPTORS:
         if time.monotonic() > deadline:
             raise TrialError(f"the server still holds {held} descriptors {RELEASE_TIMEOUT:.0f} s after the load ended")
         time.sleep(0.02)
 
 
-def _communicate(load: subprocess.Popen[str], family: list[int], *, is_idle: bool) -> tuple[str, str, int]:
+def _communicate(load: subprocess.Popen[str], server: int, *, is_idle: bool) -> tuple[str, str, int]:
     memory = 0
     if is_idle and load.stdout and load.stdout.readline():
-        memory = processes.read_memory(family)
+        memory = processes.read_memory(processes.find_family(server))
     output, errors = load.communicate("go on\n" if is_idle and load.poll() is None else None, LOAD_TIMEOUT)
     return output, errors, memory
+
+
+def _load_command(scenario: Scenario, port: int, server: int, seconds: float, warm_up: float) -> list[str]:
+    return [
+        *(str(BUILD / "loadgen"), *scenario.load, "--port", str(port), "--policy", str(POLICY)),
+        *("--seconds", str(seconds), "--warm-up", str(warm_up), "--server-pids", str(server)),
+        *(("--server-children",) if scenario.has_upstream else ()),
+    ]
 
 
 def run_trial(
@@ -128,16 +154,15 @@ def run_trial(
     """
     server_cores, load_cores = processes.choose_cores()
     port = processes.find_free_port()
-    with _running(contestant, scenario.mode, port, server_cores) as server:
+    with (
+        _upstream(scenario, load_cores) as (upstream_port, upstream),
+        _running(contestant, scenario.mode, port, server_cores, upstream_port) as server,
+    ):
         family = processes.find_family(server.pid)
         descriptors, memory = processes.count_descriptors(family), processes.read_memory(family)
-        started, busy, own = time.monotonic(), processes.read_busy_time(), _own_cpu(family)
+        started, busy, own = time.monotonic(), processes.read_busy_time(), _own_cpu([*family, *upstream])
         load = subprocess.Popen(
-            [
-                *(str(BUILD / "loadgen"), *scenario.load, "--port", str(port), "--policy", str(POLICY)),
-                *("--seconds", str(seconds), "--warm-up", str(warm_up)),
-                *("--server-pids", ",".join(map(str, family))),
-            ],
+            _load_command(scenario, port, server.pid, seconds, warm_up),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -145,7 +170,7 @@ def run_trial(
             preexec_fn=lambda: _pin(load_cores),  # safe: this process has one thread
         )
         try:
-            output, errors, memory_held = _communicate(load, family, is_idle=scenario.is_idle)
+            output, errors, memory_held = _communicate(load, server.pid, is_idle=scenario.is_idle)
         except subprocess.TimeoutExpired:
             raise TrialError(f"the load did not end within {LOAD_TIMEOUT:.0f} s") from None
         finally:
@@ -153,10 +178,12 @@ def run_trial(
             load.wait()
         if load.returncode != 0:
             raise TrialError(errors.strip() or f"the load generator ended with {load.returncode}")
-        own = _own_cpu(family) - own
+        own = _own_cpu([*processes.find_family(server.pid), *upstream]) - own
         others = (processes.read_busy_time() - busy - own) / (time.monotonic() - started)
-        _expect_release(family, descriptors)
+        _expect_release(server.pid, descriptors)
     result = json.loads(output.splitlines()[-1])
+    if contestant.ours and result["odd_frames"]:
+        raise TrialError(f"{result['odd_frames']} of {result['frames']} frames did not hold exactly one whole message")
     return Trial(
         scenario=scenario.name,
         contestant=contestant.name,
@@ -170,6 +197,8 @@ def run_trial(
         server_cost_us=result["server_cpu_seconds"] / result["messages"] * 1e6,
         memory_kib=(memory_held - memory) / result["messages"] / 1024 if scenario.is_idle else None,
         others=max(0.0, others),
+        frames=result["frames"],
+        odd_frames=result["odd_frames"],
     )
 
 
