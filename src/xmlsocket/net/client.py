@@ -141,7 +141,7 @@ class connect(Generic[MessageT]):  # noqa: N801  # used like a function, as in: 
         return connection
 
     async def _open_at_last(self) -> Connection[MessageT]:
-        pause = self._limits.backoff_initial
+        pause = min(self._limits.backoff_initial, self._limits.backoff_max)
         while True:
             try:
                 return await self._open()
@@ -169,7 +169,7 @@ class connect(Generic[MessageT]):  # noqa: N801  # used like a function, as in: 
     async def __aiter__(self) -> AsyncIterator[Connection[MessageT]]:
         if not self._reconnect:
             raise ConfigurationError("iterating over connect() reconnects for ever: say so with reconnect=True")
-        pause = self._limits.backoff_initial
+        pause = min(self._limits.backoff_initial, self._limits.backoff_max)
         while True:
             connection = await self._open_at_last()
             opened = connection._endpoint.loop.time()
@@ -182,4 +182,4 @@ class connect(Generic[MessageT]):  # noqa: N801  # used like a function, as in: 
                 await asyncio.sleep(random.uniform(0, pause))
                 pause = min(pause * self._limits.backoff_factor, self._limits.backoff_max)
             else:
-                pause = self._limits.backoff_initial
+                pause = min(self._limits.backoff_initial, self._limits.backoff_max)
