@@ -106,7 +106,7 @@ def print_decision(decisions: Sequence[Decision], *, as_json: bool) -> None:
     if earlier:
         lines.append(f"At {decision.address}:")
     lines += rest
-    if decision.allowed and decision.trail:
+    if decision.allowed and decision.trail and decision.address != decision.host:
         lines.append(f"All of it was asked at {decision.address}, and the connection must go there too.")
     print_text(out, "\n".join(map(make_printable, lines)))
 
