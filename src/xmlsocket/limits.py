@@ -188,8 +188,8 @@ class Limits(LimitSet):
     descriptor_reserve: int = limit(
         64,
         unit="descriptors",
-        why="kept free for files, logs and brokers: a server takes no more connections than the process has descriptors "
-        "for beyond them, so that it can always accept a client and turn it away",
+        why="kept free for files, logs and brokers: a server takes no more connections than the process has "
+        "descriptors for beyond them, so that it can always accept a client and turn it away",
     )
     backoff_initial: float = limit(
         0.5,

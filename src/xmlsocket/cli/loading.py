@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 import platformdirs
 
 from ..apps import APPS, App, AppHandler, find
+from ..apps.pages import status_pages
 from ..errors import ConfigurationError
 from ..limits import HistoryLimits, Limits, PolicyLimits, from_options
 from ..net import Handler
@@ -78,7 +79,8 @@ def load_service(options: ServeOptions) -> Service:
         target = _import_target(options.app)
         if not isinstance(target, App):
             _refuse_unknown_limits(options, options.app, ())
-            return Service(options.app, _make_own(target, options.app), _server_options(options, {}), "hello")
+            fixed = {"pages": status_pages(options.app)}
+            return Service(options.app, _make_own(target, options.app), _server_options(options, fixed), "hello")
         app = target
     else:
         app = _find_app(options.app)
