@@ -201,7 +201,7 @@ class CloseReason(enum.Enum):
     MESSAGE_TOO_LARGE = "the peer sent a message over max_message_size"
     INVALID_TEXT = "the peer sent text that is not valid in the encoding"
     FRAME_ERROR = "the peer broke the WebSocket protocol"
-    HANDSHAKE_FAILED = "the WebSocket handshake failed"
+    HANDSHAKE_FAILED = "the TLS handshake failed"
     HTTP_ANSWERED = "an HTTP request was answered"
     UPSTREAM_REFUSED = "the server behind the gateway cannot be reached"
     UPSTREAM_LOST = "the connection to the server behind the gateway was lost"

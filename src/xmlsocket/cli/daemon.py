@@ -24,6 +24,7 @@ from ..net import serve as listen
 from ..net.policy_server import PolicyServer, serve_policy
 from ..net.ports import listen_error, show_hosts
 from ..net.process import new_event_loop, settle_process, tune_process
+from ..net.target import check_host, check_path
 from . import welcome
 from .configuration import ServeOptions
 from .console import announce, err, printable
@@ -165,12 +166,16 @@ async def _refuse_taken_place(options: ServeOptions) -> None:
     """Look before anything else is opened: the second of two daemons shall hear of the port, not of the history.
 
     Raises:
+        ConfigurationError: There can be no such host or path.
         ListenError: It cannot listen there.
     """
     if options.path is not None:
+        check_path(options.path)
         _refuse_taken_path(options.path)
         return
     loop, host, port = asyncio.get_running_loop(), options.listen_host, options.port
+    if host:
+        check_host(host)
     try:
         server = await loop.create_server(asyncio.Protocol, host, port, start_serving=False)
     except OSError as error:

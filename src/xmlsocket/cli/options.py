@@ -32,11 +32,18 @@ def _find_limits() -> dict[str, KnownLimit]:
     owners: list[type[LimitSet]] = [Limits]
     for app in APPS:
         owners.extend(owner for owner in app.all_limits if owner not in owners)
-    found = {limit.name: KnownLimit(limit, owner) for owner in owners for limit in owner.describe()}
+    found = {
+        limit.name: KnownLimit(limit, owner)
+        for owner in owners
+        for limit in owner.describe()
+        if limit.name not in _CLIENT_LIMITS
+    }
     asking = (limit for limit in PolicyLimits.describe() if limit.name in _POLICY_PORT_LIMITS)
     return found | {limit.name: KnownLimit(limit, PolicyLimits) for limit in asking}
 
 
+# They bound how a client connects, which no server does.
+_CLIENT_LIMITS: Final = ("open_timeout", "backoff_initial", "backoff_max", "backoff_factor")
 _POLICY_PORT_LIMITS: Final = (
     "request_timeout",
     "max_request_size",

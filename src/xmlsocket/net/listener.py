@@ -7,7 +7,7 @@ import logging
 import ssl as tls
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ..errors import CloseReason
 from ..limits import Limits
@@ -27,6 +27,8 @@ logger = logging.getLogger("xmlsocket.server")
 
 # A ping frame without payload (RFC 6455, section 5.5.2).
 PING = b"\x89\x00"
+
+_SHORTEST_PING_INTERVAL = 0.01  # seconds; an interval of 0 must not keep the processor busy
 
 
 class Listener(Endpoint[MessageT]):
@@ -81,7 +83,8 @@ class Listener(Endpoint[MessageT]):
         self._pinged: dict[int, int] = {}
         self._ping_timer: asyncio.TimerHandle | None = None
         if door is not None and limits.websocket_ping_interval is not None:
-            self._ping_timer = self.loop.call_later(limits.websocket_ping_interval, self._ping)
+            self._ping_interval = max(limits.websocket_ping_interval, _SHORTEST_PING_INTERVAL)
+            self._ping_timer = self.loop.call_later(self._ping_interval, self._ping)
         self.openings: set[Opening[MessageT]] = set()
         self.detection = DeadlineQueue[Opening[MessageT]](
             self.loop, limits.detection_timeout, Opening.waited_for_detection
@@ -137,7 +140,7 @@ class Listener(Endpoint[MessageT]):
             else:
                 self._pinged[identifier] = connection._bytes_received
                 connection._write(PING)
-        self._ping_timer = self.loop.call_later(cast("float", self.limits.websocket_ping_interval), self._ping)
+        self._ping_timer = self.loop.call_later(self._ping_interval, self._ping)
 
     def keep(self, opening: Opening[MessageT]) -> None:
         """Count a client in that is no connection yet, or no more."""
