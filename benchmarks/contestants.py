@@ -19,8 +19,8 @@ class Contestant:
     """A server, and how it is started.
 
     In ``command`` stand ``{mode}`` (``echo``, ``relay``, ``policy``), ``{app}`` (the same for ``xmlsocket serve``),
-    ``{port}`` and ``{upstream}`` (the port of the server behind a gateway); ``policy_option`` follows where the policy is
-    asked for.
+    ``{port}`` and ``{upstream}`` (the port of the server behind a gateway); ``policy_option`` follows where the policy
+    is asked for.
     """
 
     name: str

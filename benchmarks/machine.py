@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -49,6 +50,15 @@ def _processor() -> str:
     return platform.machine()
 
 
+def _describe_ws() -> str:
+    modules = Path(__file__).parent.parent / "tests" / "npm" / "node_modules"
+    try:
+        ws = json.loads((modules / "ws" / "package.json").read_text())["version"]
+    except OSError:
+        return "not installed"
+    return f"{ws}, {'with' if (modules / 'bufferutil').exists() else 'without'} bufferutil"
+
+
 def describe() -> dict[str, str]:
     """Name everything that a reader needs to judge, or repeat, the figures."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -59,6 +69,9 @@ def describe() -> dict[str, str]:
         "python": f"{platform.python_implementation()} {platform.python_version()} ({platform.python_compiler()})",
         "uvloop": _installed("uvloop"),
         "twisted": _installed("twisted"),
+        "websockets": _installed("websockets"),
+        "websockify": _installed("websockify"),
         "node": _first_line("node", "--version"),
+        "ws": _describe_ws(),
         "c compiler": _first_line("cc", "--version"),
     }

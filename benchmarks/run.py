@@ -54,7 +54,7 @@ def _plan(scenarios: list[Scenario], rounds: int, missing: dict[str, str]) -> li
 
 
 def _say(place: str, scenario: Scenario, name: str, outcome: str) -> None:
-    print(f"{place}  {scenario.name:<13}{CONTESTANTS[name].title:<21}{outcome}", flush=True)
+    print(f"{place}  {scenario.name:<19}{CONTESTANTS[name].title:<21}{outcome}", flush=True)
 
 
 def _measure(plan: list[tuple[int, Scenario, str]], seconds: float, warm_up: float) -> tuple[list[Trial], list[str]]:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .summary import Summary
+from .trial import Trial
+
+_FIGURES: dict[str, Callable[[Trial], float]] = {
+    "rate": lambda trial: trial.rate,
+    "thrift": lambda trial: 1 / trial.server_cost_us if trial.server_cost_us else 0.0,
+    "latency": lambda trial: trial.latency_p99_us,
+    "memory": lambda trial: trial.memory_kib or 0.0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +21,9 @@ class Target:
     """A bound for one server in one scenario.
 
     ``measure`` is ``rate`` (per second), ``memory`` (KiB a connection, where less is better) or the name of a peer: the
-    rate divided by that peer's in the same round.
+    figure divided by that peer's in the same round, in the same scenario or in ``beside``. Figures are ``rate``,
+    ``thrift`` (units per second of the server's processor time), and ``latency`` (99th percentile) and ``memory``, of
+    which less is better.
     """
 
     scenario: str
@@ -21,6 +31,18 @@ class Target:
     measure: str
     must: float | None
     aim: float | None
+    figure: str = "rate"
+    beside: str | None = None
+
+    @property
+    def is_ratio(self) -> bool:
+        """The bound is a multiple of what a peer showed."""
+        return self.measure not in ("rate", "memory")
+
+    @property
+    def is_ceiling(self) -> bool:
+        """Less is better."""
+        return self.measure == "memory" or self.figure in ("latency", "memory")
 
     def find_value(self, summary: Summary) -> float | None:
         """Return what was measured, or ``None``."""
@@ -29,7 +51,7 @@ class Target:
             return cell.rate if cell else None
         if self.measure == "memory":
             return cell.memory_kib if cell else None
-        return summary.find_ratio(self.scenario, self.contestant, self.measure)
+        return summary.compare(self.scenario, self.contestant, self.measure, _FIGURES[self.figure], beside=self.beside)
 
     def judge(self, value: float | None) -> str:
         """Say it: ``aim met``, ``met``, ``missed``, ``aim missed`` (where nothing must be) or ``not measured``."""
@@ -44,7 +66,7 @@ class Target:
     def _reaches(self, value: float, bound: float | None) -> bool:
         if bound is None:
             return False
-        return value <= bound if self.measure == "memory" else value >= bound
+        return value <= bound if self.is_ceiling else value >= bound
 
 
 def _same(
@@ -73,4 +95,25 @@ TARGETS = (
     *_same(["idle-5000", "idle-10000"], ["coroutine"], "memory", 5.0, 3.5),
     *_same(["idle-10000"], _OURS, "rate", 10_000, None),
     *_same(["idle-10000"], _OURS, "c", None, 1.0),
+    *_same(["websocket-64x1"], _HOT, "node-ws", 1.0, 1.4),
+    *_same(["websocket-64x1"], _HOT, "c-ws", 0.42, 0.55),
+    *_same(["websocket-64x16"], _HOT, "node-cork", 1.0, 1.5),
+    *_same(["websocket-64x16"], _HOT, "c-ws", 0.20, 0.30),
+    *_same(["websocket-4k"], _HOT, "node-ws", 1.2, 2.0),
+    *_same(["websocket-4k"], _HOT, "c-ws", 0.20, 0.32),
+    *_same(["websocket-256k"], _HOT, "node-ws", 0.5, 0.8),
+    Target("websocket-256k", "handler", "node-ws", 5.0, 2.0, "latency"),
+    Target("websocket-256k", "daemon", "node-ws", 5.0, 2.0, "latency"),
+    Target("websocket-room", "daemon", "c-ws", 0.75, 0.95),
+    Target("websocket-room", "daemon", "daemon", 0.8, 1.0, beside="websocket-tcp-room"),
+    *_same(["websocket-churn"], _HOT, "node-ws", 1.3, 2.0),
+    *_same(["websocket-idle"], _HOT, "memory", 5.0, 3.0),
+    Target("gateway-64x1", "gateway", "node-gateway", 1.0, 1.4, "thrift"),
+    Target("gateway-64x1", "gateway", "websockify", 7.0, 10.0, "thrift"),
+    Target("gateway-64x16", "gateway", "node-gateway", 1.3, 2.0, "thrift"),
+    Target("gateway-64x16", "gateway", "websockify", 11.0, 16.0, "thrift"),
+    Target("gateway-churn", "gateway", "node-gateway", 1.3, 2.0),
+    Target("gateway-churn", "gateway", "websockify", 15.0, 23.0),
+    Target("gateway-idle", "gateway", "websockify", 1 / 400, 1 / 1000, "memory"),
+    Target("kept-100", "room-sqlite", "room-memory", 0.7, None),
 )

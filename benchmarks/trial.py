@@ -110,7 +110,7 @@ def _running(
 
 @contextlib.contextmanager
 def _upstream(scenario: Scenario, cores: set[int]) -> Iterator[tuple[int, list[int]]]:
-    """Run the server behind a gateway, on the load's core; give its port and process, or nothing where none is needed."""
+    """Run the server behind a gateway, on the load's core; give its port and process, if one is needed."""
     if not scenario.has_upstream:
         yield 0, []
         return

@@ -6,6 +6,7 @@ python websockets_server.py echo|relay PORT
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 
 from websockets.asyncio.server import ServerConnection, broadcast, serve
@@ -35,10 +36,8 @@ async def relay(connection: ServerConnection) -> None:
 
 
 async def handle(connection: ServerConnection) -> None:
-    try:
+    with contextlib.suppress(ConnectionClosed):  # the peer is gone
         await {"echo": echo, "relay": relay}[mode](connection)
-    except ConnectionClosed:
-        pass  # the peer is gone
 
 
 async def main() -> None:
