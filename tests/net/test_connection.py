@@ -14,6 +14,7 @@ from tests.net.peers import peer_of, until
 
 import xmlsocket
 from xmlsocket import CloseReason, ConnectionClosedError
+from xmlsocket.wire import Batch
 
 LOCALHOST = "127.0.0.1"
 
@@ -896,5 +897,110 @@ def test_a_server_that_closes_right_after_its_peers_have_reset_is_closed(runner)
                     peer.reset()
             async with asyncio.timeout(10):
                 await server.close()
+
+    runner(main())
+
+
+# Several at once, and batches
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [],
+        ["a"],
+        ["a", "", "b"],
+        ["é", "語"],
+        [b"a", b"", b"\xff"],
+        ["a", b"b", ElementTree.Element("c"), "d"],
+        ("tuple", "of", "text"),
+    ],
+)
+def test_send_many_sends_what_as_many_sends_would(runner, messages):
+    async def main():
+        async with bench() as (connection, peer):
+            connection.send_nowait("before")
+            connection.send_many(messages)
+            connection.send_nowait("after")
+            expected = b"before\0"
+            for message in messages:
+                data = ElementTree.tostring(message) if isinstance(message, ElementTree.Element) else message
+                expected += (data.encode() if isinstance(data, str) else data) + b"\0"
+            expected += b"after\0"
+            assert await peer.receive(len(expected)) == expected
+            assert connection.statistics.messages_sent == len(messages) + 2
+
+    runner(main())
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        ("a\0b", xmlsocket.EmbeddedNulError),
+        ("toolong", xmlsocket.OversizedMessageError),
+        ("\ud800", xmlsocket.UnencodableMessageError),
+        (17, TypeError),
+    ],
+)
+@pytest.mark.parametrize("others", [["one", "two", "last"], [b"one", b"two", b"last"]])
+def test_send_many_sends_what_stands_before_the_one_that_cannot_be_sent(bad, error, others):
+    if isinstance(others[0], bytes) and isinstance(bad, str):
+        bad = bad.encode("utf-8", "surrogatepass")
+        if error is xmlsocket.UnencodableMessageError:
+            return  # bytes are sent as they are
+
+    async def main():
+        async with bench(max_message_size=5) as (connection, peer):
+            with pytest.raises(error):
+                connection.send_many([*others[:2], bad, others[2]])
+            connection.send_nowait("next")
+            assert await peer.receive(13) == b"one\0two\0next\0"
+
+    asyncio.run(main())
+
+
+@settings(max_examples=40)
+@given(steps=st.lists(st.sampled_from(["send", "many", "batch", "append", "turn"]), max_size=30))
+def test_everything_sent_to_a_connection_arrives_in_the_order_of_the_calls(steps):
+    """Single messages, several at once, and a batch to which a room appends while it may."""
+
+    async def main():
+        async with bench() as (connection, peer):
+            expected, batch = [], None
+            for number, step in enumerate(steps):
+                text = str(number)
+                if step == "send":
+                    connection.send_nowait(text)
+                elif step == "many":
+                    connection.send_many([text, "é"])
+                    expected.append(text)
+                    text = "é"
+                elif step == "batch" or (step == "append" and (batch is None or batch.is_sealed)):
+                    batch = Batch([text])
+                    connection.deliver(batch)
+                elif step == "append":
+                    batch.append(text)
+                else:
+                    await asyncio.sleep(0)
+                    continue
+                expected.append(text)
+            data = "".join(message + "\0" for message in expected).encode()
+            assert await peer.receive(len(data)) == data
+            assert connection.statistics.messages_sent == len(expected)
+
+    asyncio.run(main())
+
+
+def test_what_send_returns_can_be_awaited_gathered_and_made_a_task(runner):
+    async def main():
+        async with bench() as (connection, peer):
+            assert await connection.send("1") is None
+            await asyncio.gather(connection.send("2"), connection.send("3"))
+            await asyncio.create_task(connection.send("4"))
+            await asyncio.ensure_future(connection.send("5"))
+            await asyncio.wait_for(connection.send("6"), 10)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(connection.send("7"))
+            assert await peer.receive(14) == b"1\x002\x003\x004\x005\x006\x007\0"
 
     runner(main())
