@@ -21,6 +21,7 @@ from ..errors import CloseReason, ConfigurationError, ListenError
 from ..limits import Limits, PolicyLimits, from_options
 from ..net import Server, Traffic
 from ..net import serve as listen
+from ..net.policy_answer import PolicyAnswer, load_policy
 from ..net.policy_server import PolicyServer, serve_policy
 from ..net.ports import listen_error, show_hosts
 from ..net.process import new_event_loop, settle_process, tune_process
@@ -197,8 +198,16 @@ def _refuse_taken_path(path: str) -> None:
     raise ListenError(f"{path} is taken already; stop whatever listens there, or choose another path")
 
 
-def _policy_of(options: ServeOptions) -> Path | None:
-    return None if options.policy is None else Path(options.policy)
+def _policy_of(options: ServeOptions) -> PolicyAnswer | None:
+    """Read the policy file. Where a policy port serves it too, it is judged as players see it there first.
+
+    Raises:
+        ConfigurationError: It cannot be read, or has an error.
+    """
+    if options.policy is None:
+        return None
+    port = options.policy_port or (None if options.path is not None else options.port or None)
+    return load_policy(Path(options.policy), served_from=port)
 
 
 @contextlib.asynccontextmanager
@@ -222,7 +231,8 @@ def _reload_policy_on_hangup(options: ServeOptions, server: Server[Any], policy_
             logger.warning("SIGHUP reads the policy file anew, and there is none")
             return
         try:
-            server.reload_policy(Path(options.policy))
+            if (answer := _policy_of(options)) is not None:
+                server.reload_policy(answer)
             if policy_server is not None:
                 policy_server.reload()
         except ConfigurationError as error:
