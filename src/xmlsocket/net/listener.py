@@ -102,15 +102,13 @@ class Listener(Endpoint[MessageT]):
 
     def admit(self, opening: Opening[MessageT]) -> bool:
         """Let a client in, unless a limit on connections is reached."""
-        limits = self.limits
         refusal = None
         if self.is_closing:
             refusal = CloseReason.SHUTDOWN
         elif self.max_connections is not None and len(self.openings) + len(self.connections) >= self.max_connections:
             refusal = CloseReason.TOO_MANY_CONNECTIONS
-        elif limits.max_connections_per_address is not None and not self._is_trusted(opening.address):
-            if self._by_address[_host(opening.address)] >= limits.max_connections_per_address:
-                refusal = CloseReason.TOO_MANY_FROM_ADDRESS
+        elif not self._has_room_for(opening.address):
+            refusal = CloseReason.TOO_MANY_FROM_ADDRESS
         if refusal is None:
             self._is_refusing = False
             self.keep(opening)
@@ -121,6 +119,18 @@ class Listener(Endpoint[MessageT]):
         self._is_refusing = True
         self.logger.log(level, "refused %s: %s", opening.address, refusal.value)
         return False
+
+    def _has_room_for(self, address: object) -> bool:
+        limit = self.limits.max_connections_per_address
+        return limit is None or self._is_trusted(address) or self._by_address[_host(address)] < limit
+
+    def readmit(self, opening: Opening[MessageT]) -> bool:
+        """Count a client under the address that its proxy tells now, unless there are too many from there."""
+        self._count_out(opening)
+        if not self._has_room_for(opening.address):
+            return False
+        self._count_in(opening, opening.address)
+        return True
 
     def expects_proxy_header(self, opening: Opening[MessageT]) -> bool:
         """Whether a client is a proxy that must say first whom it speaks for."""

@@ -23,6 +23,7 @@ _NO_HTTP = (
     b"HTTP/1.1 501 Not Implemented\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
     b"This port speaks XMLSocket: text messages, each ended by a zero byte.\n"
 )
+_TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 # A fatal handshake_failure, so that the client says "TLS" rather than "connection reset".
 _TLS_ALERT = b"\x15\x03\x01\x00\x02\x02\x28"
 
@@ -73,7 +74,7 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
             if listener.expects_proxy_header(self):
                 self._proxy_header = ProxyHeaderDecoder()
             listener.detection.add(self)
-            if listener.speaks_first:
+            if listener.speaks_first and self._proxy_header is None:
                 self._open(is_held=True)
             else:
                 listener.first_byte.add(self)
@@ -145,7 +146,10 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
             self._shake(self._handshake, data)
             return
         if self._proxy_header is not None:
-            data = self._take_proxy_header(self._proxy_header, data)
+            rest = self._take_proxy_header(self._proxy_header, data)
+            if rest is None:
+                return
+            data = rest
         self._start += data
         if not self._is_wrapping:
             self._detect()
@@ -177,19 +181,32 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
             self._handshake = listener.door.new_handshake()
             self._shake(self._handshake, self._start)
 
-    def _take_proxy_header(self, decoder: ProxyHeaderDecoder, data: bytes) -> bytes:
+    def _take_proxy_header(self, decoder: ProxyHeaderDecoder, data: bytes) -> bytes | None:
+        """Read on in the header; return the client's own first bytes once it is complete and the client is let in."""
+        listener = self._listener
         try:
             header = decoder.feed(data)
         except ProxyHeaderError as error:
-            self._listener.logger.warning("%s: %s", self.address, error)
+            listener.logger.warning("%s: %s", self.address, error)
             self._end(CloseReason.PROTOCOL_REFUSED)
             self._is_answered = True
             self._transport.abort()
-            return b""
+            return None
         if header is None:
-            return b""
+            return None
         self._proxy_header = None
-        self._client_address = header.source
+        if header.source is not None:
+            self._client_address = header.source
+            if not listener.readmit(self):
+                self._answer(b"", CloseReason.TOO_MANY_FROM_ADDRESS)
+                return None
+        # From here on it is a client like one that has just connected.
+        self._settle()
+        listener.detection.add(self)
+        if listener.speaks_first:
+            self._open(is_held=True)
+        else:
+            listener.first_byte.add(self)
         return decoder.rest
 
     def _shake(self, handshake: Handshake, data: bytes) -> None:
@@ -199,6 +216,11 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
         if not isinstance(outcome, Upgrade):
             self._answer(outcome.response, CloseReason.HTTP_ANSWERED)
             return
+        if self._listener.door is not None and self._connection is None:
+            self._client_address = self._listener.door.find_client(outcome, self.address) or self._client_address
+            if not self._listener.readmit(self):
+                self._answer(_TOO_MANY, CloseReason.TOO_MANY_FROM_ADDRESS)
+                return
         self._transport.write(outcome.response)
         connection = self._become(outcome)
         if outcome.rest:

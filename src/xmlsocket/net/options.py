@@ -75,4 +75,10 @@ def split_options(options: Mapping[str, Any]) -> tuple[ServeSettings, Limits]:
         raise ConfigurationError("allowed_origins and trusted_proxies take a list of texts, not one text")
     if settings.require_tls and settings.ssl is None:
         raise ConfigurationError("require_tls needs a certificate: pass ssl, a server's SSLContext")
+    if settings.proxy_protocol and not settings.detect:
+        raise ConfigurationError(
+            "proxy_protocol needs detect=True: without it nothing before the first message is read"
+        )
+    if settings.proxy_protocol and not settings.trusted_proxies:
+        raise ConfigurationError("proxy_protocol needs trusted_proxies: anybody else could invent an address")
     return settings, from_options(Limits, limits, also=names)

@@ -79,10 +79,15 @@ class Door:
             connection._encoder = self._text if websocket.is_text else self._binary
         else:
             connection._encoder = self._new_encoder(as_text=websocket.is_text, deflate=upgrade.deflate)
+        connection._client_address = self.find_client(upgrade, peer) or connection._client_address
+
+    def find_client(self, upgrade: Upgrade, peer: Any) -> tuple[str, int] | None:
+        """Find the address that a trusted proxy tells for a client; ``None`` if there is none to be believed."""
         if self._trusted and isinstance(peer, tuple):
             address = client_address(peer[0], upgrade.request.headers, self._trusted)
             if address != peer[0]:
-                connection._client_address = (address, 0)
+                return (address, 0)
+        return None
 
     def _new_encoder(self, *, as_text: bool, deflate: DeflateParameters | None = None) -> FrameEncoder:
         deflater = None
