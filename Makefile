@@ -61,9 +61,11 @@ install: $(VENV)/.package
 serve: $(VENV)/.package
 	@exec $(BIN)/xmlsocket serve $(ARGS)
 
-# Without npm the tests in browsers are skipped, and say so.
+# What comes from npm is left out where there is no npm: tests then skip, and benchmarks lack a column, and say so.
+NPM := @if command -v npm >/dev/null; then $(MAKE) --no-print-directory --silent browsers; fi
+
 test: $(VENV)/.test
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory --silent browsers; fi
+	$(NPM)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(VENV)/.check $(VENV)/.test
@@ -73,6 +75,7 @@ check: $(VENV)/.check $(VENV)/.test
 	$(BIN)/python -m pytest --quiet tests/architecture
 
 bench: $(VENV)/.bench
+	$(NPM)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.docs
