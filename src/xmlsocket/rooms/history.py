@@ -77,23 +77,24 @@ class History:
         self._clock = clock
         self._rooms: dict[str, tuple[int, int, int]] = {}  # number, first id (or less), last id
         self._pruned_at = clock()
-        self._lock: sqlite3.Connection | None = None
+        self._open: list[sqlite3.Connection] = []
         if read_only and not path.exists():
             raise HistoryError(f"there is no history file {path}")
         try:
             if not read_only:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._lock = _take_lock(path)
+                self._open.append(_take_lock(path))
             self._db = _connect(path, read_only=read_only)
+            self._open.append(self._db)
             self._prepare(read_only=read_only)
         except OSError as error:
-            self._release_lock()
+            self.close()
             raise HistoryError(f"the history file {path} cannot be opened: {error.strerror}") from error
         except sqlite3.Error as error:
-            self._release_lock()
+            self.close()
             raise HistoryError(f"the history file {path} cannot be used: {error}; {_ADVICE}") from error
         except HistoryError:
-            self._release_lock()
+            self.close()
             raise
 
     def _prepare(self, *, read_only: bool) -> None:
@@ -131,12 +132,8 @@ class History:
 
     def close(self) -> None:
         """Close the file; everything that was appended is in it."""
-        self._db.close()
-        self._release_lock()
-
-    def _release_lock(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
+        for connection in self._open:
+            connection.close()
 
     def append(self, messages: Sequence[NewMessage]) -> list[KeptMessage]:
         """Number messages, each in its room, and keep them all with one commit.
@@ -255,9 +252,9 @@ class History:
         """Read all messages, or those of a room, room by room and oldest first."""
         query = (
             "SELECT name, id, at, sender, text FROM messages JOIN rooms ON room = number "
-            "WHERE ?1 IS NULL OR name = ?1 ORDER BY room, id"
+            "WHERE :room IS NULL OR name = :room ORDER BY room, id"
         )
-        for name, *row in self._db.execute(query, (room,)):
+        for name, *row in self._db.execute(query, {"room": room}):
             yield ExportedMessage(name, KeptMessage(*row))
 
     def load(self, messages: Iterable[ExportedMessage]) -> int:
