@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from benchmarks.contestants import CONTESTANTS, Contestant
+from benchmarks.contestants import Contestant
 from benchmarks.scenarios import SCENARIOS, Scenario
 from benchmarks.trial import Trial, TrialError
 
