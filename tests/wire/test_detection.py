@@ -30,9 +30,9 @@ def test_every_method_of_http_is_http_when_its_blank_has_come(method):
     assert detect_in_pieces(method + b" / HTTP/1.1\r\n") == (Protocol.HTTP, len(method) + 1)
 
 
-def test_a_tls_handshake_is_known_by_its_first_byte():
-    assert detect(b"\x16") is Protocol.TLS
-    assert detect(b"\x16\x03\x01") is Protocol.TLS
+def test_a_tls_handshake_is_known_by_its_first_two_bytes():
+    assert detect_in_pieces(b"\x16\x03\x01") == (Protocol.TLS, 2)
+    assert detect(b"\x16") is None
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,8 @@ def test_a_tls_handshake_is_known_by_its_first_byte():
         b"GET\r\n",
         b"PULL ",
         b"\x15\x03",
+        b"\x16\0",
+        b"\x16\x16",
         b"\xff",
     ],
 )
@@ -63,7 +65,7 @@ def test_nothing_yet_says_nothing():
     assert detect(b"") is None
 
 
-beginnings = st.sampled_from([*POLICY_REQUESTS, *(method + b" " for method in METHODS), b"\x16", b"<a/>\0"])
+beginnings = st.sampled_from([*POLICY_REQUESTS, *(method + b" " for method in METHODS), b"\x16\x03", b"<a/>\0"])
 starts = st.binary(max_size=40) | st.builds(
     lambda start, size, rest: start[:size] + rest, beginnings, st.integers(0, 40), st.binary(max_size=10)
 )
@@ -85,5 +87,5 @@ def test_the_answer_is_certain_after_so_many_bytes(start):
 
 @given(starts)
 def test_only_a_beginning_of_something_known_is_uncertain(start):
-    known = [*POLICY_REQUESTS, *(method + b" " for method in METHODS)]
+    known = [*POLICY_REQUESTS, *(method + b" " for method in METHODS), b"\x16\x03"]
     assert (detect(start) is None) == any(one.startswith(start) and one != start for one in known)

@@ -31,7 +31,8 @@ _HTTP_STARTS: Final = tuple(
     method + b" "
     for method in (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE")
 )
-_TLS_HANDSHAKE: Final = 0x16
+# A record with a handshake, of version 3 (SSL 3.0 to TLS 1.3). The first byte alone may also begin a message.
+_TLS_STARTS: Final = (b"\x16\x03",)
 
 DETECTION_SIZE: Final = max(map(len, (*POLICY_REQUESTS, *_HTTP_STARTS)))
 """Bytes after which the answer is certain."""
@@ -47,8 +48,8 @@ def detect(start: bytes) -> Protocol | None:
     if not start:
         return None
     first = start[0]
-    if first == _TLS_HANDSHAKE:
-        return Protocol.TLS
+    if first == 0x16:
+        return _match(start, _TLS_STARTS, Protocol.TLS)
     if first == 0x3C:
         return _match(start, POLICY_REQUESTS, Protocol.POLICY)
     return _match(start, _HTTP_STARTS, Protocol.HTTP)
