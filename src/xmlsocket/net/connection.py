@@ -3,6 +3,9 @@
 The hot path is short on purpose. A read becomes a list of messages in one call; what is sent in one turn of the event
 loop is gathered in ``_outbox`` and leaves in one write; a room's :class:`~xmlsocket.wire.Batch` is shared by all its
 members and encoded once.
+
+Longer than most modules: sending, receiving and closing share their state, and a seam between them would cost every
+message a call.
 """
 
 from __future__ import annotations
