@@ -47,7 +47,8 @@ def _rows(limit_set: type[limits.LimitSet]) -> Iterator[str]:
     yield "| limit | default | why |"
     yield "| --- | --- | --- |"
     for limit in limit_set.describe():
-        yield f"| `{limit.name}` | {_default(limit)} | {_sentence(limit.why)} |"
+        side = f". *{limit.side.capitalize()}s only.*" if limit.side else ""
+        yield f"| `{limit.name}` | {_default(limit)} | {_sentence(limit.why)}{side} |"
 
 
 def _default(limit: limits.LimitDescription) -> str:

@@ -11,16 +11,27 @@ import dataclasses
 import difflib
 import math
 import typing
-from typing import Any, TypedDict, TypeVar, cast
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, cast
 
 from .errors import ConfigurationError
 
 _T = TypeVar("_T")
 
+Side: TypeAlias = Literal["server", "client"]
 
-def limit(default: _T, *, unit: str, why: str) -> _T:
-    """Declare a field of a limits class: its default, its unit and the reason for the default."""
-    field: _T = dataclasses.field(default=default, metadata={"unit": unit, "why": why})
+
+def limit(default: _T, *, unit: str, why: str, side: Side | None = None, positive: bool = False) -> _T:
+    """Declare a field of a limits class.
+
+    Args:
+        default: Its default.
+        unit: What it counts.
+        why: The reason for the default.
+        side: Who it bounds, where that is not both.
+        positive: Whether 0 cannot work.
+    """
+    metadata = {"unit": unit, "why": why, "side": side, "positive": positive}
+    field: _T = dataclasses.field(default=default, metadata=metadata)
     return field
 
 
@@ -34,6 +45,8 @@ class LimitDescription:
     why: str
     optional: bool
     integral: bool
+    side: Side | None = None
+    positive: bool = False
 
 
 class LimitSet:
@@ -53,6 +66,8 @@ class LimitSet:
                 why=field.metadata["why"],
                 optional=type(None) in typing.get_args(hints[field.name]),
                 integral=float not in (hints[field.name], *typing.get_args(hints[field.name])),
+                side=field.metadata["side"],
+                positive=field.metadata["positive"],
             )
             for field in dataclasses.fields(cast("Any", cls))
         ]
@@ -66,7 +81,11 @@ _Limits = TypeVar("_Limits", bound=LimitSet)
 
 
 def from_options(
-    cls: type[_Limits], options: typing.Mapping[str, object], *, also: typing.Iterable[str] = ()
+    cls: type[_Limits],
+    options: typing.Mapping[str, object],
+    *,
+    also: typing.Iterable[str] = (),
+    side: Side | None = None,
 ) -> _Limits:
     """Make a limits object from loose options.
 
@@ -74,17 +93,25 @@ def from_options(
         cls: The class of the limits.
         options: Names and values.
         also: Other names that could have been meant.
+        side: For whom they are, where not for both.
 
     Raises:
-        ConfigurationError: A name is unknown (the nearest right one is named) or a value cannot work.
+        ConfigurationError: A name is unknown (the nearest right one is named), it is a limit of the other side, or a
+            value cannot work.
     """
-    names = [description.name for description in cls.describe()]
+    limits = {description.name: description for description in cls.describe()}
     for name in options:
-        if name not in names:
-            near = difflib.get_close_matches(name, [*names, *also], n=1)
+        if name not in limits:
+            near = difflib.get_close_matches(name, [*limits, *also], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ConfigurationError(f"unknown option {name}{hint}")
+        owner = limits[name].side
+        if side is not None and owner is not None and owner != side:
+            raise ConfigurationError(f"{name} bounds a {owner}, not a {side}: {_TAKERS[owner]} takes it")
     return cls(**options)
+
+
+_TAKERS: typing.Final[dict[Side, str]] = {"server": "serve()", "client": "connect()"}
 
 
 def _check(limit: LimitDescription, value: object) -> None:
@@ -97,6 +124,8 @@ def _check(limit: LimitDescription, value: object) -> None:
         raise ConfigurationError(f"{limit.name} must be {kind} of {limit.unit}, not {value!r}")
     if not (math.isfinite(value) and value >= 0):
         raise ConfigurationError(f"{limit.name} must be 0 or more {limit.unit}, not {value!r}")
+    if limit.positive and not value:
+        raise ConfigurationError(f"{limit.name} must be more than 0 {limit.unit}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,33 +141,39 @@ class Limits(LimitSet):
         50_000,
         unit="connections",
         why="about 150 MiB at 3 KiB each; the descriptor limit of the system usually speaks first",
+        side="server",
     )
     max_connections_per_address: int | None = limit(
         None,
         unit="connections",
         why="off, because a school, a museum or a reverse proxy puts hundreds of players behind one address",
+        side="server",
     )
     open_timeout: float | None = limit(
         20.0,
         unit="seconds",
         why="to connect, TLS included; XMLSocket.timeout is 20,000 ms in Adobe's player",
+        side="client",
     )
     detection_timeout: float = limit(
         0.5,
         unit="seconds",
         why="how long a silent client may still turn out to speak HTTP or to ask for a policy; both speak at once, "
         "so half a second covers any usual round trip",
+        side="server",
     )
     first_byte_timeout: float | None = limit(
         60.0,
         unit="seconds",
         why="for a client to send anything; lets nobody hold connections for nothing, and is long for any real client. "
         "Not applied where the server speaks first, for there a client may only listen",
+        side="server",
     )
     idle_timeout: float | None = limit(
         None,
         unit="seconds",
-        why="off, because XMLSocket has no ping: a kiosk may be silent for days. TCP keepalive finds dead peers",
+        why="off, because XMLSocket has no ping: a kiosk may be silent for days. TCP keepalive finds dead peers, when "
+        "the system is set to ask: by default Linux begins to ask after two hours of silence",
     )
     close_timeout: float = limit(
         5.0,
@@ -148,7 +183,8 @@ class Limits(LimitSet):
     receive_high_water: int = limit(
         262_144,
         unit="bytes",
-        why="received and not yet taken by the handler; at it reading pauses. One read is at most that",
+        why="as they came over the network, NULs included, and not yet taken by the handler; at it reading pauses. One "
+        "read is at most that. In memory many short messages take several times as much",
     )
     send_high_water: int = limit(
         65_536,
@@ -169,42 +205,52 @@ class Limits(LimitSet):
         16_384,
         unit="bytes",
         why="the head of an HTTP request: a browser's are below 1 KiB, and cookies of the same host may add a few more",
+        side="server",
     )
     handshake_timeout: float | None = limit(
         10.0,
         unit="seconds",
         why="for a browser's request, or the handshake of TLS, to be complete once it has begun",
+        side="server",
     )
     websocket_ping_interval: float | None = limit(
         30.0,
         unit="seconds",
         why="between pings to browsers, which answer by themselves; proxies in between cut what is silent for a minute",
+        side="server",
     )
     accept_backlog: int = limit(
         4096,
         unit="connections",
         why="waiting to be accepted; asyncio's 100 overflows when a game restarts and costs a second each",
+        side="server",
     )
     descriptor_reserve: int = limit(
         64,
         unit="descriptors",
         why="kept free for files, logs and brokers: a server takes no more connections than the process has "
         "descriptors for beyond them, so that it can always accept a client and turn it away",
+        side="server",
     )
     backoff_initial: float = limit(
         0.5,
         unit="seconds",
         why="longest first pause of a reconnecting client; the real one is drawn at random below it",
+        side="client",
+        positive=True,
     )
     backoff_max: float = limit(
         30.0,
         unit="seconds",
         why="longest pause between attempts of a reconnecting client; a server that is back is found within it",
+        side="client",
+        positive=True,
     )
     backoff_factor: float = limit(
         2.0,
         unit="times",
-        why="growth of the pause from one failed attempt to the next",
+        why="growth of the pause from one failed attempt to the next; at least 1",
+        side="client",
     )
 
     def __post_init__(self) -> None:
@@ -213,6 +259,11 @@ class Limits(LimitSet):
         if self.send_low_water > self.send_high_water:
             raise ConfigurationError(
                 f"send_low_water ({self.send_low_water}) must not exceed send_high_water ({self.send_high_water})"
+            )
+        if self.backoff_factor < 1:
+            raise ConfigurationError(
+                f"backoff_factor must be 1 or more times, not {self.backoff_factor!r}: pauses grow, or a server that "
+                "is down would be asked ever faster"
             )
         if self.max_message_size is not None and self.max_send_backlog is not None:
             if self.max_send_backlog <= self.max_message_size:
@@ -223,25 +274,46 @@ class Limits(LimitSet):
 
 
 class LimitOptions(TypedDict, total=False):
-    """The fields of :class:`Limits` as keyword arguments. A test keeps the two alike."""
+    """The fields of :class:`Limits` that bound servers and clients, as keyword arguments."""
 
     max_message_size: int | None
-    max_connections: int | None
-    max_connections_per_address: int | None
-    open_timeout: float | None
-    detection_timeout: float
-    first_byte_timeout: float | None
     idle_timeout: float | None
     close_timeout: float
     receive_high_water: int
     send_high_water: int
     send_low_water: int
     max_send_backlog: int | None
+
+
+class BlockingLimitOptions(TypedDict, total=False):
+    """The fields of :class:`Limits` that bound the blocking client, as keyword arguments."""
+
+    max_message_size: int | None
+    open_timeout: float | None
+    idle_timeout: float | None
+    close_timeout: float
+    receive_high_water: int
+    max_send_backlog: int | None
+
+
+class ServerLimitOptions(LimitOptions, total=False):
+    """The fields of :class:`Limits` that bound a server. A test keeps them alike."""
+
+    max_connections: int | None
+    max_connections_per_address: int | None
+    detection_timeout: float
+    first_byte_timeout: float | None
     max_handshake_size: int
     handshake_timeout: float | None
     websocket_ping_interval: float | None
     accept_backlog: int
     descriptor_reserve: int
+
+
+class ClientLimitOptions(LimitOptions, total=False):
+    """The fields of :class:`Limits` that bound a client. A test keeps them alike."""
+
+    open_timeout: float | None
     backoff_initial: float
     backoff_max: float
     backoff_factor: float
@@ -380,6 +452,74 @@ class HistoryLimits(LimitSet):
         unit="messages",
         why="waiting for the disk; beyond it messages are refused. A second's worth on a slow disk",
     )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterLimits(LimitSet):
+    """What bounds a node that shares its rooms with others through NATS."""
+
+    connect_timeout: float = limit(
+        2.0,
+        unit="seconds",
+        why="for a NATS server to accept a connection and answer; it is in the same network",
+    )
+    reconnect_wait: float = limit(
+        0.25,
+        unit="seconds",
+        why="between two rounds of attempts to connect, more or less at random by half, so that nodes do not come at "
+        "once; a broker that is back is found within it",
+    )
+    ping_interval: float = limit(
+        2.0,
+        unit="seconds",
+        why="between pings to the NATS server; one that leaves two unanswered is given up, after 6 seconds at most",
+    )
+    max_outgoing_size: int = limit(
+        16_777_216,
+        unit="bytes",
+        why="waiting for NATS to take them; beyond it live messages to other nodes are dropped, which those nodes "
+        "notice. Some seconds of a busy node",
+    )
+    heartbeat_interval: float = limit(
+        2.0,
+        unit="seconds",
+        why="between signs of life of a node",
+    )
+    node_timeout: float = limit(
+        6.0,
+        unit="seconds",
+        why="without a sign of life until a node is held for dead and its members leave; three heartbeats, and short "
+        "enough for 10 seconds in all",
+    )
+    announce_interval: float = limit(
+        5.0,
+        unit="seconds",
+        why="between two announcements of where a room stands, by which the others notice that its last messages were "
+        "lost; longer where max_announcements is reached",
+    )
+    max_announcements: int = limit(
+        200,
+        unit="rooms a second",
+        why="announced by a node; so 1,000 rooms are round once in announce_interval, and it costs next to nothing",
+    )
+    unsubscribe_delay: float = limit(
+        1.0,
+        unit="seconds",
+        why="from the last member of a room leaving until the node hears it no more; coming back soon costs nothing",
+    )
+    presence_timeout: float = limit(
+        1.0,
+        unit="seconds",
+        why="for the other nodes to say who is in a room; a node that is busy longer is left out until it has said it",
+    )
+
+    def __post_init__(self) -> None:
+        LimitSet.__post_init__(self)
+        if self.node_timeout <= 2 * self.heartbeat_interval:
+            raise ConfigurationError(
+                f"node_timeout ({self.node_timeout} s) must exceed two times heartbeat_interval "
+                f"({self.heartbeat_interval} s), or a single lost heartbeat would end a node"
+            )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

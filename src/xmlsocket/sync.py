@@ -25,8 +25,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Generic, NoReturn, Self, Unpack, overload
 
-from .errors import CloseReason, ConnectionClosedError, MessageTooLargeError
-from .limits import LimitOptions, Limits, from_options
+from .errors import CloseReason, ConfigurationError, ConnectionClosedError, MessageTooLargeError
+from .limits import BlockingLimitOptions, Limits, from_options
 from .net.dialing import dial
 from .net.endpoint import Traffic, next_id
 from .net.target import find_target
@@ -304,7 +304,7 @@ def connect(
     server_hostname: str | None = None,
     encoding: str = "utf-8",
     errors: ErrorRule = "strict",
-    **limits: Unpack[LimitOptions],
+    **limits: Unpack[BlockingLimitOptions],
 ) -> Connection[str]: ...
 
 
@@ -318,7 +318,7 @@ def connect(
     server_hostname: str | None = None,
     encoding: None,
     errors: ErrorRule = "strict",
-    **limits: Unpack[LimitOptions],
+    **limits: Unpack[BlockingLimitOptions],
 ) -> Connection[bytes]: ...
 
 
@@ -331,7 +331,7 @@ def connect(
     server_hostname: str | None = None,
     encoding: str | None = "utf-8",
     errors: ErrorRule = "strict",
-    **limits: Unpack[LimitOptions],
+    **limits: Unpack[BlockingLimitOptions],
 ) -> Connection[Any]:
     """Open a connection to a server. It closes at the end of a ``with`` statement.
 
@@ -343,8 +343,8 @@ def connect(
         server_hostname: Name that the certificate must have, where it differs from ``host``.
         encoding: Encoding of the text; ``None`` hands on ``bytes``.
         errors: What to do with text that does not fit: ``"strict"`` closes the connection, ``"replace"``, ``"flash"``.
-        **limits: Fields of :class:`xmlsocket.Limits`. In force are ``open_timeout``, ``close_timeout``,
-            ``idle_timeout``, ``max_message_size``, ``receive_high_water`` and ``max_send_backlog``.
+        **limits: These fields of :class:`xmlsocket.Limits`: ``open_timeout``, ``close_timeout``, ``idle_timeout``,
+            ``max_message_size``, ``receive_high_water`` and ``max_send_backlog``.
 
     Raises:
         ConfigurationError: An argument cannot work.
@@ -352,7 +352,10 @@ def connect(
         OpenTimeoutError: Not open within ``open_timeout``; looking up the name may take longer.
     """
     target = find_target(host, port, path, ssl, server_hostname)
-    checked = from_options(Limits, limits)
+    checked = from_options(Limits, limits, side="client")
+    for name in limits:
+        if name not in BlockingLimitOptions.__annotations__:
+            raise ConfigurationError(f"{name} bounds nothing here: xmlsocket.connect(), of a loop, takes it")
     codec = None if encoding is None else text_codec(encoding, errors)
     return Connection[Any](dial(target, checked.open_timeout), codec, checked)
 

@@ -33,17 +33,12 @@ def _find_limits() -> dict[str, KnownLimit]:
     for app in APPS:
         owners.extend(owner for owner in app.all_limits if owner not in owners)
     found = {
-        limit.name: KnownLimit(limit, owner)
-        for owner in owners
-        for limit in owner.describe()
-        if limit.name not in _CLIENT_LIMITS
+        limit.name: KnownLimit(limit, owner) for owner in owners for limit in owner.describe() if limit.side != "client"
     }
     asking = (limit for limit in PolicyLimits.describe() if limit.name in _POLICY_PORT_LIMITS)
     return found | {limit.name: KnownLimit(limit, PolicyLimits) for limit in asking}
 
 
-# They bound how a client connects, which no server does.
-_CLIENT_LIMITS: Final = ("open_timeout", "backoff_initial", "backoff_max", "backoff_factor")
 _POLICY_PORT_LIMITS: Final = (
     "request_timeout",
     "max_request_size",
@@ -115,6 +110,8 @@ def parse_limit(limit: LimitDescription, value: object, name: str) -> float | No
         raise ConfigurationError(f"{name} must be {kind} of {limit.unit}{alternative}, not {value!r}") from None
     if not (math.isfinite(number) and number >= 0):
         raise ConfigurationError(f"{name} must be 0 or more {limit.unit}, not {value}")
+    if limit.positive and not number:
+        raise ConfigurationError(f"{name} must be more than 0 {limit.unit}")
     return number
 
 

@@ -111,8 +111,9 @@ class Gateway(Handler[bytes]):
         Args:
             host: As for :class:`xmlsocket.serve`.
             port: As there.
-            **options: As there, all but ``encoding``, ``raw``, ``websocket``, ``detect`` and ``speaks_first``. There is
-                no ``max_send_backlog`` and no ``first_byte_timeout`` unless given.
+            **options: As there, all but ``encoding``, ``raw``, ``websocket``, ``detect`` and ``speaks_first``; and
+                ``open_timeout``, to reach a server. There is no ``max_send_backlog`` and no ``first_byte_timeout``
+                unless given.
 
         Raises:
             ConfigurationError: An argument cannot work.
@@ -122,6 +123,7 @@ class Gateway(Handler[bytes]):
         names = Limits.__slots__
         limits = from_options(Limits, {name: options[name] for name in options if name in names})
         options["max_connections"] = _fit(limits)
+        options.pop("open_timeout", None)  # the servers behind are what it is for
         is_raw = self._options.mode == "stream"
         # A client that is idle is seen as such on its own side.
         upstream_limits = dataclasses.replace(limits, idle_timeout=None)

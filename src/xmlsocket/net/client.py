@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Generic, Unpack, overload
 
 from ..errors import ConfigurationError, OpenError
-from ..limits import LimitOptions, Limits, from_options
+from ..limits import ClientLimitOptions, Limits, from_options
 from ..wire import ErrorRule, MessageT, text_codec
 from .connection import Connection
 from .endpoint import Endpoint
@@ -47,7 +47,7 @@ class connect(Generic[MessageT]):  # noqa: N801  # used like a function, as in: 
             until it succeeds.
         encoding: Encoding of the text; ``None`` hands on ``bytes``.
         errors: What to do with text that does not fit: ``"strict"`` closes the connection, ``"replace"``, ``"flash"``.
-        **limits: Any field of :class:`xmlsocket.Limits`.
+        **limits: Any field of :class:`xmlsocket.Limits` that does not bound servers only.
 
     Raises:
         ConfigurationError: An argument cannot work.
@@ -68,7 +68,7 @@ class connect(Generic[MessageT]):  # noqa: N801  # used like a function, as in: 
         reconnect: bool = False,
         encoding: str = "utf-8",
         errors: ErrorRule = "strict",
-        **limits: Unpack[LimitOptions],
+        **limits: Unpack[ClientLimitOptions],
     ) -> None: ...
 
     @overload
@@ -84,7 +84,7 @@ class connect(Generic[MessageT]):  # noqa: N801  # used like a function, as in: 
         reconnect: bool = False,
         encoding: None,
         errors: ErrorRule = "strict",
-        **limits: Unpack[LimitOptions],
+        **limits: Unpack[ClientLimitOptions],
     ) -> None: ...
 
     def __init__(
@@ -99,10 +99,10 @@ class connect(Generic[MessageT]):  # noqa: N801  # used like a function, as in: 
         reconnect: bool = False,
         encoding: str | None = "utf-8",
         errors: ErrorRule = "strict",
-        **limits: Unpack[LimitOptions],
+        **limits: Unpack[ClientLimitOptions],
     ) -> None:
         self._target = find_target(host, port, path, ssl, server_hostname)
-        self._limits = from_options(Limits, limits)
+        self._limits = from_options(Limits, limits, side="client")
         self._codec = None if encoding is None else text_codec(encoding, errors)
         self._handler: Handler[Any] = Mailbox() if handler is None else make_handler(handler)
         self._reconnect = reconnect

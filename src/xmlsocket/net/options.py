@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
-from ..limits import LimitOptions, Limits, from_options
+from ..limits import Limits, ServerLimitOptions, from_options
 from ..wire import ErrorRule
 from ..wire.deflate import DeflateOptions
 from .http import Pages, Request
@@ -41,8 +41,8 @@ class ServeSettings:
     reuse_port: bool = False
 
 
-class ServeOptions(LimitOptions, total=False):
-    """The fields of :class:`ServeSettings` and ``Limits`` as keyword arguments. A test keeps them alike."""
+class ServeOptions(ServerLimitOptions, total=False):
+    """The fields of :class:`ServeSettings` and a server's ``Limits`` as keyword arguments. A test keeps them alike."""
 
     path: str | os.PathLike[str] | None
     sock: socket.socket | None
@@ -66,7 +66,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[ServeSettings, Limits]:
     """Sort keyword arguments into settings and limits.
 
     Raises:
-        ConfigurationError: A name is unknown (the nearest right one is named), or a value cannot work.
+        ConfigurationError: A name is unknown (the nearest right one is named) or a client's, or a value cannot work.
     """
     names = {field.name for field in dataclasses.fields(ServeSettings)}
     settings = ServeSettings(**{name: value for name, value in options.items() if name in names})
@@ -81,4 +81,4 @@ def split_options(options: Mapping[str, Any]) -> tuple[ServeSettings, Limits]:
         )
     if settings.proxy_protocol and not settings.trusted_proxies:
         raise ConfigurationError("proxy_protocol needs trusted_proxies: anybody else could invent an address")
-    return settings, from_options(Limits, limits, also=names)
+    return settings, from_options(Limits, limits, also=names, side="server")

@@ -187,7 +187,8 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
         path: Listen on a Unix socket at this path instead of a TCP port.
         sock: Listen on this bound socket instead.
         encoding: Encoding of the text; ``None`` hands on ``bytes``.
-        **options: Where else to listen, protocols, and any field of :class:`xmlsocket.Limits`:
+        **options: Where else to listen, protocols, and any field of :class:`xmlsocket.Limits` that does not
+            bound clients only:
 
             * ``path``: listen on a Unix socket at this path instead of a TCP port;
             * ``sock``: listen on this bound socket instead;
