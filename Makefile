@@ -9,7 +9,7 @@ ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test check bench docs browsers lock clean distclean
+.PHONY: help install serve test check bench docs fuzz browsers lock clean distclean
 
 help:
 	@echo "make serve      start the chat daemon on localhost:8080; options in ARGS, as in: make serve ARGS='echo --port 9000'"
@@ -17,6 +17,7 @@ help:
 	@echo "make test       run the tests; options of pytest in PYTEST_ARGS"
 	@echo "make check      look at style, types and architecture"
 	@echo "make bench      measure, beside other servers; needs a C compiler and Node.js"
+	@echo "make fuzz       give the parsers of what strangers send a minute of odd input; FUZZ_SECONDS=600 for longer"
 	@echo "make docs       build the documentation: docs/_build/html/index.html"
 	@echo "make browsers   install what the tests in real browsers need from npm"
 	@echo "make lock       write requirements/*.txt anew; UPGRADE=--upgrade takes newer versions"
@@ -50,7 +51,7 @@ $(VENV)/.package: pyproject.toml $(VENV)/.daemon
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.test $(VENV)/.check $(VENV)/.docs $(VENV)/.bench: $(VENV)/.%: requirements/%.txt $(VENV)/.package
+$(VENV)/.test $(VENV)/.check $(VENV)/.docs $(VENV)/.bench $(VENV)/.fuzz: $(VENV)/.%: requirements/%.txt $(VENV)/.package
 	@echo "Installing what make $* needs into $(VENV)"
 	@$(PIP) install -r requirements/$*.txt
 	@touch $@
@@ -78,6 +79,11 @@ bench: $(VENV)/.bench
 	$(NPM)
 	$(BIN)/python -m benchmarks $(ARGS)
 
+FUZZ_SECONDS ?= 60
+
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
+
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build --fail-on-warning --nitpicky --quiet docs docs/_build/html
 	@echo "The documentation is in docs/_build/html/index.html"
@@ -98,13 +104,14 @@ UPGRADE ?=
 lock: $(VENV)/.made
 	@$(BIN)/python -m venv build/lock
 	@build/lock/bin/python -m pip --disable-pip-version-check --quiet install uv
-	$(LOCK) $(UPGRADE) --all-extras --group build --group test --group check --group docs --group bench \
+	$(LOCK) $(UPGRADE) --all-extras --group build --group test --group check --group docs --group bench --group fuzz \
 	  --output-file requirements/all.txt
 	$(LOCK) --constraint requirements/all.txt --extra daemon --group build --output-file requirements/daemon.txt
 	$(LOCK) --constraint requirements/all.txt --extra daemon --group test --output-file requirements/test.txt
 	$(LOCK) --constraint requirements/all.txt --extra daemon --group check --output-file requirements/check.txt
 	$(LOCK) --constraint requirements/all.txt --extra daemon --group docs --output-file requirements/docs.txt
 	$(LOCK) --constraint requirements/all.txt --extra daemon --group bench --output-file requirements/bench.txt
+	$(LOCK) --constraint requirements/all.txt --extra daemon --group fuzz --output-file requirements/fuzz.txt
 
 clean:
 	rm -rf build dist docs/_build benchmarks/build .pytest_cache .mypy_cache .ruff_cache .hypothesis

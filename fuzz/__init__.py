@@ -1,5 +1,5 @@
 """Fuzz targets for what strangers send: frames and handshakes. Each target's first comment is its invariant.
 
-``python -m fuzz.fuzz_frames`` runs atheris (coverage guided, until stopped; its own options may follow) where that is
-installed, and otherwise a plain random driver for a number of iterations. Inputs worth keeping are in ``corpus``.
+``make fuzz`` runs all of them at once for a minute, guided by coverage (atheris) where that is installed, and otherwise
+by chance; ``python -m fuzz --help`` has the options. ``corpus`` holds the inputs that tests and campaigns start from.
 """

@@ -1,18 +1,17 @@
-"""Run a fuzz target: with atheris if it is installed, otherwise with mutated inputs from the corpus."""
+"""Run a fuzz target with the corpus and mutations of it, by chance: needs nothing, and can be repeated by its seed."""
 
 from __future__ import annotations
 
-import importlib.util
 import random
-import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 Target = Callable[[bytes], None]
 
 CORPUS = Path(__file__).parent / "corpus"
-ITERATIONS = 20_000
-_MAX_SIZE = 4096
+MAX_SIZE = 4096
+"""Bytes of the longest input."""
 # Bytes that mean something to a parser of frames or of HTTP.
 _TOKENS = (
     b"\r\n",
@@ -29,27 +28,30 @@ _TOKENS = (
 )
 
 
-def main(target: Target, corpus: str) -> None:
-    """Fuzz until stopped (atheris) or for as many iterations as the first argument says."""
-    if importlib.util.find_spec("atheris") is not None:
-        _run_atheris(target, corpus)
-        return
-    iterations = int(sys.argv[1]) if len(sys.argv) > 1 else ITERATIONS
-    run(target, corpus, iterations, seed=random.randrange(2**32))
-    sys.stdout.write(f"{iterations} iterations without a finding (plain driver: atheris is not installed)\n")
-
-
 def run(target: Target, corpus: str, iterations: int, seed: int) -> None:
     """Give a target the corpus and then mutations of it; a finding names the input and the seed."""
+    _run(target, corpus, seed, lambda count: count < iterations)
+
+
+def run_for(target: Target, corpus: str, seconds: float, seed: int) -> int:
+    """Do the same as :func:`run` for as long; give the number of inputs."""
+    end = time.monotonic() + seconds
+    return _run(target, corpus, seed, lambda count: time.monotonic() < end)
+
+
+def _run(target: Target, corpus: str, seed: int, goes_on: Callable[[int], bool]) -> int:
     inputs = [path.read_bytes() for path in sorted((CORPUS / corpus).iterdir())]
     chance = random.Random(seed)
-    for count in range(iterations):
+    count = 0
+    while goes_on(count):
         data = inputs[count] if count < len(inputs) else _mutate(chance, inputs)
         try:
             target(data)
         except Exception as error:
             error.add_note(f"input {data!r}, found after {count} iterations with seed {seed}")
             raise
+        count += 1
+    return count
 
 
 def _mutate(chance: random.Random, inputs: list[bytes]) -> bytes:
@@ -71,15 +73,4 @@ def _mutate(chance: random.Random, inputs: list[bytes]) -> bytes:
             other = chance.choice(inputs)
             cut = chance.randrange(len(other) + 1)
             data[at:] = other[cut:]
-    return bytes(data[:_MAX_SIZE])
-
-
-def _run_atheris(target: Target, corpus: str) -> None:
-    import atheris
-
-    atheris.instrument_all()
-    arguments = (
-        sys.argv if any(not word.startswith("-") for word in sys.argv[1:]) else [*sys.argv, str(CORPUS / corpus)]
-    )
-    atheris.Setup(arguments, target)
-    atheris.Fuzz()
+    return bytes(data[:MAX_SIZE])

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from fuzz.differential import compare
-from fuzz.driver import main
 from xmlsocket.wire.deflate import Inflater
 from xmlsocket.wire.websocket import FrameDecoder, Received
 
@@ -63,7 +62,3 @@ def _joined(items: list[Received]) -> list[Received]:
         else:
             result.append(item)
     return result
-
-
-if __name__ == "__main__":
-    main(check, "frames")

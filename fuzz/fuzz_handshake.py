@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import re
 
-from fuzz.driver import main
 from xmlsocket.net.forwarding import client_address, trusted_networks
 from xmlsocket.net.handshake import Answer, Handshake, HandshakeOptions, Page, Upgrade
 from xmlsocket.wire.deflate import DeflateOptions
@@ -69,7 +68,3 @@ def _check_response(outcome: Upgrade | Answer, options: HandshakeOptions, stream
         assert "permessage-deflate" in (request.header("Sec-WebSocket-Extensions") or "")
     for header in ("X-Forwarded-For", "Forwarded"):
         assert client_address("127.0.0.1", request.headers, _PROXIES, header=header)
-
-
-if __name__ == "__main__":
-    main(check, "handshake")
