@@ -534,6 +534,32 @@ class GatewayLimits(LimitSet):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class OperationsLimits(LimitSet):
+    """What bounds those who ask at the operations address."""
+
+    max_requests: int = limit(
+        32,
+        unit="requests",
+        why="at one time; further ones are cut off. Two Prometheus servers, a load balancer and some people fit well",
+    )
+    request_timeout: float = limit(
+        10.0,
+        unit="seconds",
+        why="from accepting to the last byte of the answer; as long as Prometheus waits unless told otherwise",
+    )
+    max_request_size: int = limit(
+        16_384,
+        unit="bytes",
+        why="the head of a request; a browser's are below 1 KiB, and cookies of the same host may add a few more",
+    )
+    worker_timeout: float = limit(
+        2.0,
+        unit="seconds",
+        why="for a worker to answer its parent; its event loop should turn within milliseconds, and who asks waits",
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FlashLimits(LimitSet):
     """What bounds the twin of Adobe's classes."""
 

@@ -25,6 +25,7 @@ LAYERS = {
     "flash": {"errors", "limits", "wire", "policy", "net"},
     "gateway": {"errors", "limits", "wire", "policy", "net", "rooms"},
     "apps": {"errors", "limits", "wire", "policy", "net", "rooms"},
+    "operations": {"errors", "limits", "wire", "policy", "net", "rooms"},
 }
 """Who may import whom, beside itself. ``cli`` and ``xmlsocket`` itself may import everything."""
 
