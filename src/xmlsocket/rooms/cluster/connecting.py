@@ -1,0 +1,250 @@
+"""One connection to one NATS server through nats-py: addresses, TLS, and what nats-py needs to be told or kept from."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ...errors import ConfigurationError
+from ...limits import ClusterLimits
+
+try:
+    import nats.errors
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+    from nats.errors import NoRespondersError
+except ModuleNotFoundError as error:  # the rest of the package works without
+    raise ConfigurationError('a cluster needs the package nats-py: pip install "xmlsocket[cluster]"') from error
+
+__all__ = [
+    "Address",
+    "Msg",
+    "NatsClient",
+    "NoRespondersError",
+    "Refused",
+    "Sink",
+    "Subscription",
+    "abort",
+    "connect",
+    "parse",
+]
+
+DEFAULT_PORT = 4222
+_BUFFER_SIZE = 262_144
+_CLOSE_TIMEOUT = 0.5
+
+
+class Refused(Exception):  # noqa: N818  # it is an answer, caught in this package
+    """A server does not take us, and will not unless somebody changes something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a NATS server is, and what to tell it. Its text has no secrets."""
+
+    host: str
+    port: int = DEFAULT_PORT
+    is_tls: bool = False
+    user: str | None = None
+    password: str | None = None
+    token: str | None = None
+
+    @property
+    def url(self) -> str:
+        """The address as nats-py takes it, without secrets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'tls' if self.is_tls else 'nats'}://{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return self.url
+
+    def others(self, nc: Client) -> Iterator[Address]:
+        """The addresses of the other servers of its cluster, which take the same secrets."""
+        for found in nc.discovered_servers:
+            if found.hostname:
+                yield replace(self, host=found.hostname, port=found.port or DEFAULT_PORT)
+
+
+def parse(servers: str | Sequence[str]) -> list[Address]:
+    """Read one address, several, or several in one text with commas between them.
+
+    Raises:
+        ConfigurationError: One of them is no address of a NATS server, or there is none.
+    """
+    texts = servers.split(",") if isinstance(servers, str) else list(servers)
+    found = [_parse_one(text.strip()) for text in texts if text.strip()]
+    if not found:
+        raise ConfigurationError("no address of a NATS server is given; one looks like nats://host:4222")
+    return found
+
+
+def _parse_one(text: str) -> Address:
+    try:
+        parts = urlsplit(text if "://" in text else f"nats://{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"{_without_secrets(text)} is no address: {error}") from error
+    if parts.scheme not in ("nats", "tls") or not host or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ConfigurationError(
+            f"{_without_secrets(text)} is no address of a NATS server; one looks like nats://host:4222 or "
+            "tls://user:password@host"
+        )
+    user = None if parts.username is None else unquote(parts.username)
+    password = None if parts.password is None else unquote(parts.password)
+    if user and password is None:
+        return Address(host, port or DEFAULT_PORT, parts.scheme == "tls", token=user)
+    return Address(host, port or DEFAULT_PORT, parts.scheme == "tls", user=user or None, password=password)
+
+
+def _without_secrets(text: str) -> str:
+    scheme, separator, rest = text.rpartition("://")
+    return repr(f"{scheme}{separator}{rest.rpartition('@')[2]}")
+
+
+def tls_context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+    """Make the context for servers that want TLS.
+
+    Raises:
+        ConfigurationError: A file cannot be read or is not what it should be.
+    """
+    try:
+        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+        if certificate is not None:
+            context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        files = ", ".join(str(path) for path in (ca, certificate, key) if path is not None)
+        raise ConfigurationError(f"cannot use {files} for TLS to NATS: {error}") from error
+    return context
+
+
+class Sink(asyncio.Future[Msg]):
+    """Takes every message of a subscription at once, in place of nats-py's queue and task for each subscription.
+
+    nats-py sets the "result" of a subscription's future when a message comes. So there is no queue that could overflow:
+    who is too slow is not read from, and in the end the server hangs up, which is noticed.
+    """
+
+    def __init__(self, callback: Callable[[Msg], None]) -> None:
+        super().__init__()
+        self._deliver = callback
+
+    def set_result(self, result: Msg, /) -> None:
+        """Take a message. The callback must not raise, or nats-py stops to read."""
+        self._deliver(result)
+
+
+class NatsClient(Client):
+    """nats-py's client, which would send secrets in the clear if a server does not ask for TLS."""
+
+    must_be_tls = False
+
+    def _connect_command(self) -> bytes:
+        if self.must_be_tls and not self._server_info.get("tls_required"):
+            raise nats.errors.Error("the address says tls://, but the server does not ask for TLS")
+        return super()._connect_command()
+
+
+async def connect(
+    address: Address,
+    *,
+    limits: ClusterLimits,
+    tls: ssl.SSLContext,
+    credentials: Path | None,
+    name: str,
+    lose: Callable[[Exception], None],
+) -> NatsClient:
+    """Connect to one server.
+
+    Args:
+        address: Which.
+        limits: See :class:`ClusterLimits`.
+        tls: Used if the server wants TLS.
+        credentials: A credentials file.
+        name: Shown in the server's monitoring.
+        lose: Called when the connection is lost, perhaps several times, perhaps not: ask ``is_connected`` too.
+
+    Raises:
+        Refused: See there.
+        OSError: It does not answer, not in time, or not as a NATS server.
+    """
+    nc = NatsClient()
+    nc.must_be_tls = address.is_tls
+    seen: list[Exception] = []
+
+    async def note(error: Exception) -> None:
+        seen.append(error)
+        if not isinstance(error, nats.errors.SlowConsumerError) and not nc.is_connected:
+            lose(error)
+
+    async def ended() -> None:
+        lose(seen[-1] if seen else ConnectionError("the server closed it"))
+
+    try:
+        async with asyncio.timeout(limits.connect_timeout):
+            await nc.connect(
+                servers=[address.url],
+                error_cb=note,
+                disconnected_cb=ended,
+                closed_cb=ended,
+                name=f"xmlsocket {name}",
+                # Whatever ends this connection, the session makes the next one. With one "reconnect" allowed, a first
+                # connect ends after two attempts; with none it would never.
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=limits.connect_timeout,  # type: ignore[arg-type]  # a float does
+                ping_interval=limits.ping_interval,  # type: ignore[arg-type]  # a float does
+                max_outstanding_pings=2,
+                no_echo=True,
+                tls=tls,
+                user=address.user,
+                password=address.password,
+                token=address.token,
+                user_credentials=credentials,
+                pending_size=_BUFFER_SIZE,
+            )
+    except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
+        await abort(nc)
+        raise _as_answer(seen[-1] if seen and isinstance(error, nats.errors.NoServersError) else error) from error
+    except BaseException:
+        await abort(nc)
+        raise
+    if not nc.is_connected:
+        await abort(nc)
+        raise OSError("the server did not finish the handshake")
+    return nc
+
+
+def _as_answer(error: BaseException) -> Exception:
+    text = str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+    if isinstance(error, ssl.SSLError):
+        return Refused(f"TLS: {text}")
+    if isinstance(error, nats.errors.Error) and any(word in text.lower() for word in ("authori", "authenti", "tls")):
+        return Refused(text)
+    if isinstance(error, TimeoutError):
+        return OSError("it does not answer in time")
+    return error if isinstance(error, OSError) else OSError(text)
+
+
+async def abort(nc: Client) -> None:
+    """Close a connection, whatever state it is in, within a moment.
+
+    nats-py's own closing waits for a server that takes nothing more, for ever; then its parts are ended one by one.
+    """
+    with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+        async with asyncio.timeout(_CLOSE_TIMEOUT):
+            await nc.close()
+    for name in ("_reading_task", "_ping_interval_task", "_flusher_task"):
+        task = getattr(nc, name, None)
+        if task is not None and not task.done():
+            task.cancel()
+    for name in ("_io_writer", "_bare_io_writer"):
+        writer = getattr(getattr(nc, "_transport", None), name, None)
+        if writer is not None:
+            writer.transport.abort()

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.net.peers import until
+
+from xmlsocket import BrokerUnavailableError
+from xmlsocket.rooms.cluster.session import Session
+
+
+def test_messages_arrive_in_the_order_in_which_they_were_published(shared_nats, new_prefix):
+    async def main():
+        one, two = Session(shared_nats.url, prefix=new_prefix), Session(shared_nats.url, prefix=new_prefix)
+        await one.start()
+        await two.start()
+        got = []
+        await two.subscribe(f"{new_prefix}.a", lambda message: got.append(message.data))
+        for number in range(2000):
+            assert one.publish(f"{new_prefix}.a", b"%d" % number)
+        await until(lambda: len(got) == 2000)
+        assert got == [b"%d" % number for number in range(2000)]
+        assert one.server_version >= (2, 9, 0)
+        await one.close()
+        await two.close()
+
+    asyncio.run(main())
+
+
+def test_a_request_is_answered_and_one_that_nobody_hears_fails_at_once(shared_nats, new_prefix):
+    async def main():
+        one, two = Session(shared_nats.url, prefix=new_prefix), Session(shared_nats.url, prefix=new_prefix)
+        await one.start()
+        await two.start()
+        await two.subscribe(f"{new_prefix}.a", lambda message: two.publish(message.reply, message.data * 2))
+        assert (await one.request(f"{new_prefix}.a", b"x", timeout=10)).data == b"xx"
+        with pytest.raises(BrokerUnavailableError) as caught:
+            await one.request(f"{new_prefix}.b", b"x", timeout=50)
+        assert type(caught.value.__cause__).__name__ == "NoRespondersError"
+        await one.close()
+        await two.close()
+
+    asyncio.run(main())
+
+
+def test_subscriptions_survive_a_broker_that_is_killed_and_comes_back(any_nats_server):
+    async def main():
+        one, two = Session(any_nats_server.url), Session(any_nats_server.url)
+        changes = []
+        two.on_change(changes.append)
+        await one.start()
+        await two.start()
+        got = []
+        await two.subscribe("a", lambda message: got.append(message.data))
+        any_nats_server.kill()
+        await until(lambda: not one.is_connected and not two.is_connected)
+        assert not one.publish("a", b"lost")
+        assert one.dropped == 1
+        with pytest.raises(BrokerUnavailableError):
+            await one.request("a", b"x", timeout=1)
+        any_nats_server.start()
+        await until(lambda: one.is_connected and two.is_connected)
+        assert changes == [True, False, True]
+        assert one.publish("a", b"back")
+        await until(lambda: got == [b"back"])
+        await one.close()
+        await two.close()
+
+    asyncio.run(main())
+
+
+def test_a_broker_that_hangs_is_given_up_and_found_again(nats_server):
+    async def main():
+        one = Session(nats_server.url)
+        await one.start()
+        nats_server.pause()
+        await until(lambda: not one.is_connected)
+        nats_server.resume()
+        await until(lambda: one.is_connected)
+        await one.close()
+
+    asyncio.run(main())
