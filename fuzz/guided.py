@@ -7,7 +7,9 @@ minute, as that is thousands of functions which no input reaches.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from pathlib import Path
 
 import atheris
 
@@ -19,7 +21,12 @@ def main() -> None:
     name = sys.argv.pop(1)
     with atheris.instrument_imports(include=INSTRUMENTED):
         target = importlib.import_module(f"fuzz.fuzz_{name}")
-    atheris.Setup(sys.argv, target.check)
+    # To merge corpora, libFuzzer starts the program again by its first argument.
+    launcher = Path("build", "fuzz", f"{name}.sh")
+    launcher.parent.mkdir(parents=True, exist_ok=True)
+    launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fuzz.guided {name} "$@"\n')
+    os.chmod(launcher, 0o755)
+    atheris.Setup([str(launcher), *sys.argv[1:]], target.check)
     atheris.Fuzz()
 
 
