@@ -15,6 +15,7 @@ from ..errors import ConfigurationError
 from ..limits import PolicyLimits
 from ..net.forwarding import trusted_networks
 from ..wire import text_codec
+from .operations import parse_operations
 from .options import LIMITS, NO_LIMIT, choose, nearest, option_name, parse_limit, parse_port
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
@@ -47,6 +48,7 @@ class ServeOptions:
         require_tls: Whether to refuse whoever does not use TLS.
         trusted_proxies: Addresses and networks of proxies to believe.
         proxy_protocol: Whether they send a PROXY header.
+        operations: Where to show metrics and health; ``"none"`` for nowhere, ``None`` for the default.
         limits: Limits that differ from their defaults.
     """
 
@@ -71,6 +73,7 @@ class ServeOptions:
     require_tls: bool = False
     trusted_proxies: tuple[str, ...] = ()
     proxy_protocol: bool = False
+    operations: str | None = None
     limits: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
 
     @property
@@ -180,6 +183,8 @@ def _read_limit(file: Path, name: str, value: object) -> float | None:
 def _parse(key: str, value: Any, where: str) -> Any:
     if key in ("port", "policy_port"):
         return parse_port(value, where)
+    if key == "operations":
+        parse_operations(value, where)
     if key == "host" and not value.strip():
         raise ConfigurationError(f"{where} must be a name or an address, or * for every address of this machine")
     if key == "log_level":

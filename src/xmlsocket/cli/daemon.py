@@ -31,6 +31,7 @@ from .configuration import ServeOptions
 from .console import announce, err, printable
 from .loading import Service, load_service
 from .logs import start_logging
+from .operations import watching
 from .options import LIMITS
 
 logger = logging.getLogger("xmlsocket.daemon")
@@ -126,24 +127,28 @@ async def _serve(
     limits = Limits(**{name: service.options[name] for name in service.options if name in Limits.__slots__})
     app = service.app_handler
     await _refuse_taken_place(options)
-    if app is not None:
-        await app.start()
-    try:
-        async with _listening(options, service, context) as server, _answering_policy(options) as policy_server:
-            _reload_policy_on_hangup(options, server, policy_server)
-            settle_process()
-            began = time.monotonic()
-            for line in welcome.describe(options, service, server, policy_server):
-                announce(line)
-            if (warning := welcome.describe_shortage(descriptors, limits)) is not None:
-                err.print(warning, style="yellow")
-            await stop.wait()
-            announce(f"stopping; connections have {limits.close_timeout:g} s to end, and a second signal ends them now")
-            if app is not None:
-                await _drain(app.drain, limits.close_timeout)
-    finally:
+    async with watching(options, service, stop) as watched:
         if app is not None:
-            await app.close()
+            await app.start()
+        try:
+            async with _listening(options, service, context) as server, _answering_policy(options) as policy_server:
+                watched.status.server = server
+                _reload_policy_on_hangup(options, server, policy_server)
+                settle_process()
+                began = time.monotonic()
+                for line in welcome.describe(options, service, server, policy_server, watched.line):
+                    announce(line)
+                if (warning := welcome.describe_shortage(descriptors, limits)) is not None:
+                    err.print(warning, style="yellow")
+                await stop.wait()
+                announce(
+                    f"stopping; connections have {limits.close_timeout:g} s to end, and a second signal ends them now"
+                )
+                if app is not None:
+                    await _drain(app.drain, limits.close_timeout)
+        finally:
+            if app is not None:
+                await app.close()
     announce(describe_totals(server, time.monotonic() - began))
 
 

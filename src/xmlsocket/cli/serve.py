@@ -12,6 +12,7 @@ from ..apps import APPS
 from .configuration import ERROR_RULES, LOG_LEVELS, combine
 from .daemon import run_daemon
 from .loading import LoadError
+from .operations import OPERATIONS_HELP
 from .options import explicit, takes_limits, with_default
 from .reloading import run_reloading, show_load_error
 
@@ -63,6 +64,9 @@ def serve(
                 "What the command line says wins."
             ),
         ),
+    ] = None,
+    operations: Annotated[
+        str | None, typer.Option(metavar="[HOST:]PORT", help=OPERATIONS_HELP, show_default=False)
     ] = None,
     reload: Annotated[
         bool, typer.Option("--reload", help="Start anew when a Python file below the current directory changes.")
@@ -236,6 +240,7 @@ def serve(
                 "proxy_protocol": proxy_protocol,
                 "data_dir": data_dir,
                 "history": history,
+                "operations": operations,
             }
         ),
         explicit(limits),

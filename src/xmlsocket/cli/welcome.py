@@ -25,9 +25,13 @@ _EVERYWHERE: Final = {
 
 
 def describe(
-    options: ServeOptions, service: Service, server: Server[Any], policy_server: PolicyServer | None
+    options: ServeOptions,
+    service: Service,
+    server: Server[Any],
+    policy_server: PolicyServer | None,
+    watched_at: Text | None = None,
 ) -> Iterator[Text]:
-    """Write the lines."""
+    """Write the lines; ``watched_at`` is the one that says where the daemon can be watched."""
     tls = ", TLS" if options.tls_cert else ""
     if options.path is not None:
         where, address = f"the Unix socket {options.path}", options.path
@@ -45,6 +49,8 @@ def describe(
     if service.history_file is not None:
         yield Text(f"  history: {service.history_file}")
     yield Text(f"  policy:  {_policy(options, policy_server)}")
+    if watched_at is not None:
+        yield watched_at
     yield Text("  stop:    Ctrl-C, or SIGTERM")
 
 
