@@ -59,7 +59,7 @@ class Channel(asyncio.Protocol):
         _, channel = await loop.create_unix_connection(lambda: cls(answerers), sock=sock)
         return channel
 
-    async def ask(self, name: str, *, timeout: float | None = None, **details: Any) -> Any:
+    async def ask(self, name: str, *, timeout: float | None = None, **details: Any) -> Any:  # noqa: ASYNC109  # not all answers take as long
         """Ask, and wait for the answer.
 
         Args:

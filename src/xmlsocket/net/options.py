@@ -6,7 +6,7 @@ import dataclasses
 import os
 import socket
 import ssl as tls
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
@@ -24,7 +24,7 @@ class ServeSettings:
     """The options of ``serve`` that are no limits, with their defaults; described there."""
 
     path: str | os.PathLike[str] | None = None
-    sock: socket.socket | None = None
+    sock: socket.socket | Sequence[socket.socket] | None = None
     ssl: tls.SSLContext | None = None
     require_tls: bool = False
     policy: PolicySource | None = None
@@ -45,7 +45,7 @@ class ServeOptions(ServerLimitOptions, total=False):
     """The fields of :class:`ServeSettings` and a server's ``Limits`` as keyword arguments. A test keeps them alike."""
 
     path: str | os.PathLike[str] | None
-    sock: socket.socket | None
+    sock: socket.socket | Sequence[socket.socket] | None
     ssl: tls.SSLContext | None
     require_tls: bool
     policy: PolicySource | None

@@ -18,10 +18,23 @@ from .deadlines import DeadlineQueue
 from .descriptors import free_descriptors
 from .half_close import end_output
 from .policy_answer import PolicyAnswer, PolicySource, load_policy, port_of
-from .ports import ACCEPTS_IN_A_TURN, listen_error, listen_on_one_port, set_backlog, show_hosts
-from .target import check_host, check_port
+from .ports import (
+    ACCEPTS_IN_A_TURN,
+    listen_error,
+    listen_on_one_port,
+    listen_on_socket,
+    set_backlog,
+    show_hosts,
+    sockets_of,
+    stop_listening,
+)
+from .refusals import RefusalLog
+from .refusals import RefusalLog
+from .target import check_hosts, check_port
 
 logger = logging.getLogger("xmlsocket.policy")
+
+_LOOK_INTERVAL = 0.02  # seconds between two looks whether all who were accepted have asked
 
 _DEFAULT_LIMITS: Final = PolicyLimits()
 
@@ -58,7 +71,7 @@ class PolicyServer:
         self._askers: set[_Asker] = set()
         self._silent: dict[_Asker, None] = {}  # those that have not asked yet, the longest waiting first
         self._by_address: Counter[str] = Counter()
-        self._is_refusing = False
+        self._refusals = RefusalLog(loop, logger)
         self._is_closing = False
         self._closed: asyncio.Future[None] = loop.create_future()
         self._count = Counter[str]()
@@ -111,6 +124,13 @@ class PolicyServer:
             await self.close()
             raise
 
+    async def stop_accepting(self) -> None:
+        """Accept nobody more; returns when those who were accepted have asked, or had ``request_timeout`` to."""
+        servers, self._servers = self._servers, []
+        await stop_listening(asyncio.get_running_loop(), servers)
+        while self._silent:  # noqa: ASYNC110  # rare; no cost for each who asks
+            await asyncio.sleep(_LOOK_INTERVAL)
+
     async def close(self) -> None:
         """Stop accepting, and wait until those who were answered have their answer: at most ``drain_timeout``."""
         if not self._is_closing:
@@ -134,6 +154,7 @@ class PolicyServer:
         if self._is_closing and not self._askers and not self._closed.done():
             self._asking.clear()
             self._draining.clear()
+            self._refusals.stop()
             self._closed.set_result(None)
 
     def _admit(self, asker: _Asker) -> bool:
@@ -152,8 +173,6 @@ class PolicyServer:
             oldest = next(iter(self._silent))
             self._refuse(oldest, "max_askers")
             oldest.abort()
-        else:
-            self._is_refusing = False
         self._askers.add(asker)
         self._silent[asker] = None
         if limit is not None:
@@ -163,9 +182,7 @@ class PolicyServer:
 
     def _refuse(self, asker: _Asker, limit: str) -> None:
         self._count["refused"] += 1
-        # One line when it begins: a flood must not flood the log as well.
-        logger.log(logging.DEBUG if self._is_refusing else logging.WARNING, "turned %s away: %s", asker.host, limit)
-        self._is_refusing = True
+        self._refusals.add(asker.host, f"{limit} was reached")
         self._settle(asker)
 
     def _settle(self, asker: _Asker) -> None:
@@ -307,12 +324,10 @@ class serve_policy:  # noqa: N801  # used like a function, as serve is
         limits: PolicyLimits = _DEFAULT_LIMITS,
     ) -> None:
         check_port(port, lowest=0)
-        for name in [host] if host is None or isinstance(host, str) else host:
-            if name:  # an empty one means all addresses, as None does
-                check_host(name)
+        check_hosts(host)
         self._host = host
         self._port = port
-        self._socks = () if sock is None else (sock,) if isinstance(sock, socket.socket) else tuple(sock)
+        self._socks = () if sock is None else sockets_of(sock)
         self._reuse_port = reuse_port
         self._limits = limits
         seen = served_from
@@ -337,9 +352,7 @@ class serve_policy:  # noqa: N801  # used like a function, as serve is
         try:
             for sock in self._socks:
                 where = str(sock.getsockname())
-                is_unix = sock.family == getattr(socket, "AF_UNIX", None)
-                create: Any = loop.create_unix_server if is_unix else loop.create_server
-                server._servers.append(await create(make, sock=sock, **options))
+                server._servers.append(await listen_on_socket(loop, make, sock, options))
             if not self._socks:
                 options["reuse_port"] = self._reuse_port or None
                 server._servers.append(await listen_on_one_port(loop, make, self._host, self._port, options))

@@ -8,11 +8,12 @@ import errno
 import os
 import re
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import ListenError
+from ..errors import ConfigurationError, ListenError
 from .target import show_address
 
 ACCEPTS_IN_A_TURN: Final = 16
@@ -83,6 +84,52 @@ async def listen_on_one_port(
                 raise
             server = await loop.create_server(make, host, port, **options)
     return server
+
+
+def sockets_of(given: socket.socket | Sequence[socket.socket]) -> tuple[socket.socket, ...]:
+    """Take one socket or several for several.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    socks = (given,) if isinstance(given, socket.socket) else tuple(given)
+    if not socks:
+        raise ConfigurationError("sock is an empty list: give one bound socket or more")
+    return socks
+
+
+async def listen_on_socket(
+    loop: asyncio.AbstractEventLoop,
+    make: Callable[[], asyncio.BaseProtocol],
+    sock: socket.socket,
+    options: dict[str, Any],
+) -> asyncio.Server:
+    """Listen on a socket that somebody has bound; what is at a path of his is his to remove.
+
+    Raises:
+        OSError: It cannot listen.
+    """
+    if sock.family != getattr(socket, "AF_UNIX", None):
+        return await loop.create_server(make, sock=sock, **options)
+    if sys.version_info >= (3, 13):  # from then on event loops remove the path unless they are told not to
+        options = options | {"cleanup_socket": False}
+    return await loop.create_unix_server(make, sock=sock, **options)
+
+
+async def stop_listening(loop: asyncio.AbstractEventLoop, servers: Sequence[asyncio.Server]) -> None:
+    """Close listening sockets so that everybody who has been accepted gets his protocol.
+
+    Python's own loop accepts in one turn and makes the protocol in the next, which fails when the server was closed in
+    between: so that loop stops to accept first, and closes after it has turned.
+    """
+    if isinstance(loop, asyncio.SelectorEventLoop):
+        for server in servers:
+            for sock in server.sockets:
+                loop.remove_reader(sock.fileno())
+        for _ in range(2):
+            await asyncio.sleep(0)
+    for server in servers:
+        server.close()
 
 
 def set_backlog(sock: socket.socket, backlog: int) -> None:

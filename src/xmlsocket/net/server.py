@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import logging
 import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Generator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, Unpack, overload
 
 from ..errors import CloseReason, ConfigurationError
 from ..limits import Limits
-from ..wire import MessageT, TextCodec, text_codec
-from ..wire.deflate import DeflateOptions
+from ..wire import MessageT, text_codec
 from .connection import Connection
+from .door import make_door
 from .endpoint import Traffic
-from .forwarding import Network, trusted_networks
+from .forwarding import trusted_networks
 from .handler import ConnectionHandler, CoroutineHandler, Handler, make_handler
 from .listener import Listener
 from .opening import Opening
@@ -29,27 +28,35 @@ from .ports import (
     identify_socket,
     listen_error,
     listen_on_one_port,
+    listen_on_socket,
     remove_socket,
     set_backlog,
     show_hosts,
+    sockets_of,
+    stop_listening,
 )
-from .target import NEVER, check_host, check_path, check_port, keep_alive
+from .target import NEVER, check_hosts, check_path, check_port, keep_alive
 
 if TYPE_CHECKING:
-    from .websocket import Door
+    pass
 
 logger = logging.getLogger("xmlsocket.server")
+
+_LOOK_INTERVAL = 0.02  # seconds between two looks whether all who were accepted are known
+
+_Listen: TypeAlias = Callable[
+    [asyncio.AbstractEventLoop, Callable[[], Opening[Any]], socket.socket | None], Coroutine[Any, Any, asyncio.Server]
+]
 
 
 class Server(Generic[MessageT]):
     """A listening server, as ``serve`` gives it."""
 
-    def __init__(
-        self, listener: Listener[MessageT], servers: Sequence[asyncio.AbstractServer], path: str | None = None
-    ) -> None:
+    def __init__(self, listener: Listener[MessageT], listen: _Listen) -> None:
         self._listener = listener
-        self._servers = servers
-        self._path = None if path is None else identify_socket(path)
+        self._listen = listen
+        self._servers: list[asyncio.Server] = []
+        self._path: tuple[str, int] | None = None
         self._closed: asyncio.Future[None] = listener.loop.create_future()
         self._closing: asyncio.Task[None] | None = None
 
@@ -102,6 +109,41 @@ class Server(Generic[MessageT]):
         """Whether it accepts connections."""
         return self._closing is None
 
+    async def accept_from(self, sock: socket.socket | None = None) -> asyncio.Server:
+        """Accept connections from one more listening socket.
+
+        Args:
+            sock: Bound; the server closes it in the end. ``None`` for where ``serve`` was told to listen.
+
+        Returns:
+            What to give to :meth:`stop_accepting`.
+
+        Raises:
+            OSError: It cannot.
+        """
+        listener = self._listener
+        server = await self._listen(listener.loop, lambda: Opening(listener), sock)
+        for listening in server.sockets:
+            set_backlog(listening, listener.limits.accept_backlog)
+            keep_alive(listening)  # those that it accepts inherit it
+        self._servers.append(server)
+        return server
+
+    async def stop_accepting(self, place: asyncio.Server | None = None) -> None:
+        """Accept no more connections; those that were accepted go on.
+
+        Whoever waits at a socket that another process has too is left for that one. Returns when everybody who was
+        accepted before is known: each is a connection, or answered and gone.
+
+        Args:
+            place: Stop only there; ``None`` for everywhere.
+        """
+        stopped = [server for server in self._servers if place in (None, server)]
+        self._servers = [server for server in self._servers if server not in stopped]
+        await stop_listening(self._listener.loop, stopped)
+        while place is None and self._listener.openings:  # noqa: ASYNC110  # rare; no cost for each who opens
+            await asyncio.sleep(_LOOK_INTERVAL)
+
     async def serve_forever(self) -> None:
         """Wait until the server is closed. When cancelled, it closes the server first."""
         try:
@@ -121,12 +163,17 @@ class Server(Generic[MessageT]):
         What was received before is still handled: iteration over a connection goes on to its last message and then
         ends. What is not done within ``close_timeout`` is cancelled and aborted. Calling it again waits for the same
         end; when cancelled, closing goes on.
+
+        In a handler it only begins to close and returns: the server waits for the handlers, this one too.
         """
         self.close_nowait()
         await self.wait_closed()
 
     async def wait_closed(self) -> None:
-        """Wait until the server and all its connections are closed."""
+        """Wait until the server and all its connections are closed. In a handler it returns at once."""
+        handler = self._listener.handler
+        if isinstance(handler, CoroutineHandler) and asyncio.current_task() in handler.tasks:
+            return
         await asyncio.shield(self._closed)
 
     async def _close(self) -> None:
@@ -185,13 +232,13 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
         host: Name or address to listen on, a sequence of them, or ``None`` for all, IPv4 and IPv6.
         port: TCP port; 0 lets the system choose, see :attr:`Server.port`.
         path: Listen on a Unix socket at this path instead of a TCP port.
-        sock: Listen on this bound socket instead.
+        sock: Listen on this bound socket, or these, instead.
         encoding: Encoding of the text; ``None`` hands on ``bytes``.
         **options: Where else to listen, protocols, and any field of :class:`xmlsocket.Limits` that does not
             bound clients only:
 
             * ``path``: listen on a Unix socket at this path instead of a TCP port;
-            * ``sock``: listen on this bound socket instead;
+            * ``sock``: listen on this bound socket, or these, instead;
             * ``reuse_port``: let several processes listen on the port (``SO_REUSEPORT``);
             * ``ssl``: a context for clients that begin with TLS. Those that do not are served in plain text beside
               them, unless ``require_tls`` is true (policy requests are always plain) or ``detect`` is false;
@@ -256,9 +303,7 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
         settings, limits = split_options(options)
         if port is not None:
             check_port(port, lowest=0)
-        for name in [host] if host is None or isinstance(host, str) else host:
-            if name:  # an empty one means all addresses, as None does
-                check_host(name)
+        check_hosts(host)
         if settings.path is not None:
             check_path(settings.path)
         if (settings.path is not None) + (settings.sock is not None) + (port is not None) != 1:
@@ -274,7 +319,7 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
             else load_policy(settings.policy, served_from=_port_seen(port, settings)).data,
             "detects": settings.detect,
             "speaks_first": settings.speaks_first,
-            "door": _make_door(settings, codec, limits, trusted),
+            "door": make_door(settings, codec, limits, trusted),
             "ssl": settings.ssl,
             "requires_tls": settings.require_tls,
             "trusted_proxies": trusted,
@@ -287,8 +332,7 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
     def _prepare(
         self, host: str | Sequence[str] | None, port: int | None, settings: ServeSettings, limits: Limits
     ) -> None:
-        self._backlog = limits.accept_backlog
-        options: dict[str, Any] = {"backlog": min(self._backlog, ACCEPTS_IN_A_TURN)}
+        options: dict[str, Any] = {"backlog": min(limits.accept_backlog, ACCEPTS_IN_A_TURN)}
         if settings.ssl is not None and not settings.detect:
             options |= {
                 "ssl": settings.ssl,
@@ -297,33 +341,34 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
                 else limits.handshake_timeout or 0.001,
                 "ssl_shutdown_timeout": limits.close_timeout or 0.001,  # asyncio takes no 0
             }
-        self._path: str | None = None
-        if settings.path is not None:
-            self._where = self._path = os.fspath(settings.path)
-            self._listen = lambda loop, made: loop.create_unix_server(made, self._path, **options)
-        elif settings.sock is not None:
-            self._where = str(settings.sock.getsockname())
-            is_unix = settings.sock.family == getattr(socket, "AF_UNIX", None)
-            create = "create_unix_server" if is_unix else "create_server"
-            self._listen = lambda loop, made: getattr(loop, create)(made, sock=settings.sock, **options)
-        else:
-            self._where = show_hosts(host, port or 0)
-            options["reuse_port"] = settings.reuse_port or None
-            self._listen = lambda loop, made: listen_on_one_port(loop, made, host, port or 0, options)
+        path = self._path = None if settings.path is None else os.fspath(settings.path)
+        self._socks = () if settings.sock is None else sockets_of(settings.sock)
+        self._where = path or (str(self._socks[0].getsockname()) if self._socks else show_hosts(host, port or 0))
 
-    _listen: Callable[[asyncio.AbstractEventLoop, Callable[[], Opening[Any]]], Coroutine[Any, Any, asyncio.Server]]
+        async def listen(
+            loop: asyncio.AbstractEventLoop, made: Callable[[], Opening[Any]], sock: socket.socket | None
+        ) -> asyncio.Server:
+            if sock is not None:
+                return await listen_on_socket(loop, made, sock, options)
+            if path is not None:
+                return await loop.create_unix_server(made, path, **options)
+            reuse = {"reuse_port": settings.reuse_port or None}
+            return await listen_on_one_port(loop, made, host, port or 0, options | reuse)
+
+        self._listen = listen
 
     async def _start(self) -> Server[MessageT]:
         listener = self._make_listener()
+        self._server = server = Server(listener, self._listen)
         try:
-            server = await self._listen(listener.loop, lambda: Opening(listener))
+            for sock in self._socks or (None,):
+                await server.accept_from(sock)
         except OSError as error:
+            await server.close()
             raise listen_error(error, self._where) from error
-        for sock in server.sockets:
-            set_backlog(sock, self._backlog)
-            keep_alive(sock)  # those that it accepts inherit it
-        self._server = Server(listener, [server], self._path)
-        return self._server
+        if self._path is not None:
+            server._path = identify_socket(self._path)
+        return server
 
     def __await__(self) -> Generator[Any, None, Server[MessageT]]:
         return self._start().__await__()
@@ -337,31 +382,6 @@ class serve(Generic[MessageT]):  # noqa: N801  # used like a function, as in: as
         await self._server.close()
 
 
-def _make_door(
-    settings: ServeSettings, codec: TextCodec | None, limits: Limits, trusted: Sequence[Network]
-) -> Door | None:
-    if not settings.websocket or not settings.detect:
-        return None
-    if importlib.util.find_spec("websockets") is None:
-        logger.info('browsers are refused: their handshake needs the package "websockets"')
-        return None
-    from ..wire.masking import COMPILED_MASK  # not at the top: websockets is an extra
-    from .handshake import HandshakeOptions
-    from .websocket import Door
-
-    if not COMPILED_MASK:
-        logger.warning("websockets has no compiled mask function here: WebSocket messages of 4 KiB cost twice the time")
-    compression = settings.compression
-    options = HandshakeOptions(
-        allowed_origins=None if settings.allowed_origins is None else frozenset(settings.allowed_origins),
-        deflate=DeflateOptions() if compression is True else compression or None,
-        accepts=settings.websocket if callable(settings.websocket) else None,
-        pages=settings.pages,
-        max_size=limits.max_handshake_size,
-    )
-    return Door(options, codec, limits, trusted, is_raw=settings.raw)
-
-
 def _port_seen(port: int | None, settings: ServeSettings) -> int | None:
     """The port from which players get the policy; ``None`` where the system behind a Unix socket decides."""
-    return port_of(settings.sock) if settings.sock is not None else port
+    return port_of(sockets_of(settings.sock)[0]) if settings.sock is not None else port
