@@ -14,6 +14,7 @@ from ..errors import ConfigurationError
 from ..gateway import Targets, parse_target
 from .configuration import LOG_LEVELS
 from .gateway_daemon import GATEWAY_LIMITS, GatewaySettings, run_gateway
+from .operations import OPERATIONS_HELP, parse_operations
 from .options import add_limits, choose, explicit, nearest, option_name, parse_limit, parse_port, with_default
 
 _MODES: Final = ("messages", "stream")
@@ -31,6 +32,7 @@ _KEYS: Final = (
     *_FILES,
     *_SWITCHES,
     "log_level",
+    "operations",
 )
 
 
@@ -83,6 +85,9 @@ def gateway(
             help="Read options from a file: those below \\[gateway], limits below \\[limits], named as here with "
             "underscores (targets, allowed_origins and trusted_proxies are lists). What the command line says wins.",
         ),
+    ] = None,
+    operations: Annotated[
+        str | None, typer.Option(metavar="[HOST:]PORT", help=OPERATIONS_HELP, show_default=False)
     ] = None,
     log_level: Annotated[
         str | None,
@@ -154,6 +159,7 @@ def gateway(
         "mode": mode,
         "send_proxy_protocol": send_proxy_protocol,
         "log_level": log_level,
+        "operations": operations,
         "policy": policy,
         "allowed_origins": allowed_origin or None,
         "trusted_proxies": trusted_proxy or None,
@@ -184,6 +190,8 @@ def combine(given: Mapping[str, Any], limits: Mapping[str, str], config: Path | 
         raise ConfigurationError("--require-tls needs --tls-cert FILE, the certificate to serve with")
     if options.get("proxy_protocol") and not options.get("trusted_proxies"):
         raise ConfigurationError("--proxy-protocol needs --trusted-proxy ADDRESS, who may send such a header")
+    if options.get("operations") is not None:
+        parse_operations(options["operations"], "--operations")
     if not options.get("targets"):
         raise ConfigurationError("say where to lead to: --target HOST:PORT of your server")
     return GatewaySettings(
@@ -194,6 +202,7 @@ def combine(given: Mapping[str, Any], limits: Mapping[str, str], config: Path | 
         proxy_protocol=None if version is None else int(choose(version, _PROXY_VERSIONS, "--send-proxy-protocol")[1:]),
         tls_cert=options.get("tls_cert"),
         tls_key=options.get("tls_key"),
+        operations=options.get("operations"),
         log_level=choose(options.get("log_level", "warning").lower(), LOG_LEVELS, "--log-level"),
         limits=chosen,
         options={

@@ -18,6 +18,7 @@ from ..net.process import new_event_loop, settle_process, tune_process
 from .console import announce
 from .daemon import Stopper, describe_totals, load_certificate
 from .logs import start_logging
+from .operations import showing, watch
 from .options import KnownLimit
 from .ports import find_free_port
 
@@ -45,6 +46,7 @@ class GatewaySettings:
         options: More keyword arguments for ``Gateway.serve``.
         limits: Limits that differ from their defaults.
         log_level: The least level that is logged.
+        operations: Where to show metrics and health; ``"none"`` for nowhere, ``None`` for the default.
     """
 
     host: str
@@ -57,6 +59,7 @@ class GatewaySettings:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     limits: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
     log_level: str = "warning"
+    operations: str | None = "none"
 
     @property
     def listen_host(self) -> str | None:
@@ -106,10 +109,16 @@ async def _run(
     close_timeout = limits.get("close_timeout", Limits().close_timeout)
     host = settings.listen_host
     port = settings.port or find_free_port(host)
-    async with gateway.serve(host, port, **options, **limits) as running:
+    status = watch(stop)
+    async with (
+        showing(settings.operations, status, by_default=settings.port != 0) as watched_at,
+        gateway.serve(host, port, **options, **limits) as running,
+    ):
+        status.server, status.upstreams, status.count_links = running.server, gateway.upstreams, lambda: gateway.links
         settle_process()
         began = time.monotonic()
-        for line in describe(running.port):
+        *lines, last = describe(running.port)
+        for line in (*lines, *([watched_at] if watched_at is not None else []), last):
             announce(line)
         await stop.wait()
         announce(f"stopping; connections have {close_timeout:g} s to end, and a second signal ends them now")

@@ -95,6 +95,17 @@ async def showing(chosen: str | None, status: Status, *, by_default: bool = True
         yield line
 
 
+def watch(stop: asyncio.Event) -> ProcessStatus:
+    """Make the status of this process.
+
+    Args:
+        stop: Set when it is told to stop.
+    """
+    status = ProcessStatus()
+    status.is_draining = stop.is_set
+    return status
+
+
 @dataclass(frozen=True, slots=True)
 class Watched:
     """A daemon that shows how it is.
@@ -123,18 +134,13 @@ async def watching(options: ServeOptions, service: Service, stop: asyncio.Event)
         ConfigurationError: As :func:`showing`.
         ListenError: As :func:`showing`.
     """
-    status = ProcessStatus()
+    status = watch(stop)
     rooms = getattr(service.handler, "rooms", None)
     status.rooms = rooms if isinstance(rooms, Rooms) else None
     status.history_file = service.history_file
-    status.is_draining = stop.is_set
     has_place = options.path is not None or options.port != 0
     async with showing(options.operations, status, by_default=has_place) as line:
-        status.start()
-        try:
-            yield Watched(status, line)
-        finally:
-            status.stop()
+        yield Watched(status, line)
 
 
 def _describe(place: Place, port: int) -> Text:

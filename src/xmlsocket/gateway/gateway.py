@@ -150,6 +150,11 @@ class Gateway(Handler[bytes]):
         self.half_open.clear()
         self.upstreams.stop()
 
+    @property
+    def links(self) -> int:
+        """How many clients are led to a server now, or wait for it to be reached."""
+        return len(self._links)
+
     def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine that opens a connection."""
         task = self.upstreams.loop.create_task(coroutine)

@@ -181,7 +181,9 @@ async def serve_operations(
         check_host(host)
     server = OperationsServer(status, limits or OperationsLimits())
     await server.listen(host, port)
+    status.start()
     try:
         yield server
     finally:
+        status.stop()
         await server.close()

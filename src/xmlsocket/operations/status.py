@@ -35,6 +35,12 @@ class Health:
 class Status(Protocol):
     """What the operations address shows: one process, or a parent and its workers."""
 
+    def start(self) -> None:
+        """Begin to watch the event loop that runs."""
+
+    def stop(self) -> None:
+        """End watching."""
+
     async def samples(self) -> list[Sample]:
         """Gather everything there is now."""
         ...
@@ -67,11 +73,11 @@ class ProcessStatus:
         self._began = time.monotonic()
 
     def start(self) -> None:
-        """Begin to watch the event loop that runs."""
+        """See :class:`Status`."""
         self._lag.start()
 
     def stop(self) -> None:
-        """End watching."""
+        """See :class:`Status`."""
         self._lag.stop()
 
     async def samples(self) -> list[Sample]:

@@ -49,6 +49,14 @@ class WorkersStatus:
         self._workers = workers
         self._timeout = (limits or OperationsLimits()).worker_timeout
 
+    def start(self) -> None:
+        """See :class:`Status`."""
+        self._own.start()
+
+    def stop(self) -> None:
+        """See :class:`Status`."""
+        self._own.stop()
+
     async def samples(self) -> list[Sample]:
         """Gather those of every worker that answers in time, and the parent's own."""
         own, answers = await asyncio.gather(self._own.samples(), self._ask_all("samples", from_json))
