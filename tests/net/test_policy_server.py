@@ -307,7 +307,7 @@ def test_when_it_is_full_the_longest_silent_makes_room_and_honest_ones_are_serve
             assert (server.statistics.served, server.statistics.refused) == (2, 2)
 
     runner(main())
-    assert sum("turned 127.0.0.1 away" in message for message in caplog.messages) >= 1
+    assert caplog.messages == ["refused 127.0.0.1: max_askers was reached", "refused 1 more within a minute"]
 
 
 def test_where_nobody_is_silent_the_next_is_refused(runner):

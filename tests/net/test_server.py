@@ -209,9 +209,10 @@ def test_max_connections_refuses_those_beyond_it_and_lets_in_again(runner, caplo
 
     with caplog.at_level(logging.WARNING):
         runner(main())
-    assert [r.message for r in caplog.records if "max_connections was reached" in r.message] == [
-        caplog.records[0].message
-    ]
+    first, more = caplog.messages
+    assert first.startswith("refused ('127.0.0.1', ")
+    assert first.endswith("): max_connections was reached")
+    assert more == "refused 2 more within a minute"
 
 
 def test_clients_that_have_not_spoken_yet_count_too(runner):
@@ -442,6 +443,32 @@ def test_closing_several_times_and_cancelled_waits_are_harmless(runner):
             await server.wait_closed()
         assert not server.is_serving
 
+    runner(main())
+
+
+@pytest.mark.parametrize("close", [xmlsocket.Server.close, xmlsocket.Server.wait_closed], ids=["close", "wait_closed"])
+def test_a_handler_can_close_its_own_server_and_still_say_goodbye(runner, close):
+    async def shut_down(connection):
+        async for message in connection:
+            server.close_nowait()
+            await close(server)
+            await connection.send(f"{message}, and goodbye")
+
+    async def main():
+        nonlocal server
+        async with (
+            xmlsocket.serve(shut_down, LOCALHOST, 0, close_timeout=3600.0) as server,
+            peer_of(server) as first,
+            peer_of(server) as second,
+        ):
+            await first.send(b"one\0")
+            assert await first.read_all() == b"one, and goodbye\0"
+            first.close()
+            assert await second.read_all() == b""
+            second.close()
+            await server.wait_closed()
+
+    server = None
     runner(main())
 
 

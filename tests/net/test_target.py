@@ -20,6 +20,10 @@ def serve(host):
     return xmlsocket.serve(nobody, host, 0)
 
 
+def serve_policy(host):
+    return xmlsocket.net.policy_server.serve_policy("<cross-domain-policy/>", host, 0)
+
+
 def serve_among_others(host):
     return xmlsocket.serve(nobody, ["127.0.0.1", host], 0)
 
@@ -32,12 +36,39 @@ def connect_and_block(host):
     return xmlsocket.sync.connect(host, 80)
 
 
-@pytest.mark.parametrize("use", [connect, connect_and_block, serve_among_others])
+@pytest.mark.parametrize("use", [connect, connect_and_block, serve, serve_policy, serve_among_others])
 @pytest.mark.parametrize("host", IMPOSSIBLE_HOSTS)
 def test_what_cannot_be_the_name_of_a_host_is_refused_with_the_name(use, host):
     with pytest.raises(ConfigurationError, match="cannot be the name of a host") as caught:
         use(host)
     assert repr(host) in str(caught.value)
+
+
+@pytest.mark.parametrize("use", [serve, serve_policy])
+def test_an_empty_list_of_hosts_is_refused(use):
+    with pytest.raises(ConfigurationError, match="an empty list of hosts is nowhere to listen"):
+        use([])
+
+
+@pytest.mark.parametrize("port", ["80", 80.0, True, -1, 65_536])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda port: xmlsocket.serve(nobody, "localhost", port),
+        lambda port: xmlsocket.connect("localhost", port),
+        lambda port: xmlsocket.sync.connect("localhost", port),
+    ],
+)
+def test_what_is_no_port_is_refused_with_its_value(use, port):
+    with pytest.raises(ConfigurationError, match=f"a port is a whole number from [01] to 65535, not {port!r}"):
+        use(port)
+
+
+@pytest.mark.parametrize("arguments", [(None, 80), ("localhost",), (None, None), ()])
+@pytest.mark.parametrize("use", [xmlsocket.connect, xmlsocket.sync.connect])
+def test_half_an_address_is_refused(use, arguments):
+    with pytest.raises(ConfigurationError, match="say where to connect: a host and a port, or a path"):
+        use(*arguments)
 
 
 @pytest.mark.parametrize("use", [connect, connect_and_block])

@@ -187,6 +187,8 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
 
         Done once the message is on its way; while more than ``send_high_water`` bytes wait for the peer it waits
         too. Messages leave in the order of the calls. If cancelled while waiting, the message is sent all the same.
+        The message is queued by the call itself, so it leaves even if you never await; for ``asyncio.wait``, which
+        takes no coroutines, make a task of what is returned, as of a coroutine.
 
         Raises:
             EmbeddedNulError: The message has a NUL; nothing was sent.

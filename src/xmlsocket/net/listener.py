@@ -19,6 +19,7 @@ from .endpoint import Endpoint
 from .forwarding import Network, is_trusted
 from .handler import Handler
 from .opening import Opening
+from .refusals import RefusalLog
 
 if TYPE_CHECKING:
     from .websocket import Door
@@ -98,7 +99,7 @@ class Listener(Endpoint[MessageT]):
         # Who counts for which address; an address may change when a proxy tells the client's.
         self._counted: dict[Opening[MessageT] | Connection[MessageT], str] = {}
         self._by_address: Counter[str] = Counter()
-        self._is_refusing = False
+        self._refusals = RefusalLog(self.loop, logger)
 
     def admit(self, opening: Opening[MessageT]) -> bool:
         """Let a client in, unless a limit on connections is reached."""
@@ -110,14 +111,11 @@ class Listener(Endpoint[MessageT]):
         elif not self._has_room_for(opening.address):
             refusal = CloseReason.TOO_MANY_FROM_ADDRESS
         if refusal is None:
-            self._is_refusing = False
             self.keep(opening)
             return True
         self.closed_by_reason[refusal] += 1
-        # One line when it begins: a flood must not flood the log as well.
-        level = logging.DEBUG if self._is_refusing else logging.WARNING
-        self._is_refusing = True
-        self.logger.log(level, "refused %s: %s", opening.address, refusal.value)
+        if not self.is_closing:
+            self._refusals.add(opening.address, refusal.value)
         return False
 
     def _has_room_for(self, address: object) -> bool:
@@ -191,6 +189,7 @@ class Listener(Endpoint[MessageT]):
         self.first_byte.clear()
         self.answered.clear()
         self.handshakes.clear()
+        self._refusals.stop()
         if self._ping_timer is not None:
             self._ping_timer.cancel()
         for task in self.handshake_tasks:

@@ -29,7 +29,6 @@ from .ports import (
     stop_listening,
 )
 from .refusals import RefusalLog
-from .refusals import RefusalLog
 from .target import check_hosts, check_port
 
 logger = logging.getLogger("xmlsocket.policy")

@@ -11,7 +11,7 @@ class Sent(asyncio.Future[None]):
     """A future that is done: awaiting it costs a third of what making and running a coroutine does.
 
     One serves all messages of a server or client. It passes for a coroutine too, so that ``create_task`` and
-    ``TaskGroup.create_task`` take what ``send`` returns.
+    ``TaskGroup.create_task`` take what ``send`` returns. Therefore ``asyncio.wait`` refuses it, as it does coroutines.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -6,8 +6,9 @@ import errno
 import os
 import socket
 import ssl as tls
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 from ..errors import ConfigurationError, OpenError, OpenTimeoutError
 
@@ -113,6 +114,22 @@ def check_host(host: str) -> None:
     except UnicodeError as error:
         reason = error.__cause__ or error  # the outer one says no more than "encoding failed"
         raise ConfigurationError(f"{host!r} cannot be the name of a host: {reason}") from error
+
+
+def check_hosts(hosts: str | Sequence[str] | None) -> None:
+    """Refuse what a server cannot be told to listen on.
+
+    Raises:
+        ConfigurationError: It is no name, address or sequence of them. Empty names are allowed and mean all addresses,
+            as ``None`` does.
+    """
+    is_list = isinstance(hosts, Iterable) and not isinstance(hosts, str | bytes)
+    names: list[Any] = list(cast("Iterable[Any]", hosts)) if is_list else [hosts]
+    if not names:
+        raise ConfigurationError("an empty list of hosts is nowhere to listen; None means all addresses")
+    for name in names:
+        if name is not None and name != "":
+            check_host(name)
 
 
 def check_path(path: str | os.PathLike[str]) -> None:
