@@ -51,6 +51,11 @@ class Listener:
     def __init__(self) -> None:
         self.heard: list[tuple[str, Any]] = []
         self.origins: list[object] = []
+        self.events: list[tuple[str, ...]] = []
+        self.gaps: list[tuple[str, int]] = []
+        self.private: list[tuple[str, str]] = []
+        self.lost: list[str] = []
+        self.states: list[bool] = []
 
     def receive(self, room: str, message: str | bytes) -> None:
         self.heard.append((room, message))
@@ -58,6 +63,25 @@ class Listener:
     def receive_kept(self, room: str, message: KeptMessage, origin: object = None) -> None:
         self.heard.append((room, message))
         self.origins.append(origin)
+
+    def receive_arrival(self, room: str, name: str) -> None:
+        self.events.append((room, "+", name))
+
+    def receive_departure(self, room: str, name: str) -> None:
+        self.events.append((room, "-", name))
+
+    def receive_gap(self, room: str, missed: int) -> None:
+        self.gaps.append((room, missed))
+
+    def receive_private(self, name: str, message: str) -> str | None:
+        self.private.append((name, message))
+        return f"{name} has it"
+
+    def lose_name(self, name: str) -> None:
+        self.lost.append(name)
+
+    def receive_state(self, is_connected: bool) -> None:
+        self.states.append(is_connected)
 
     def texts(self, room: str) -> list[str]:
         return [message.text for where, message in self.heard if where == room and isinstance(message, KeptMessage)]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from xmlsocket import BrokerUnavailableError, RoomLimits
-from xmlsocket.rooms import KeptMessage, MemoryBroker, Receiver
+from xmlsocket.rooms import BrokerState, KeptMessage, MemoryBroker, Receiver
 
 T = TypeVar("T")
 
@@ -52,6 +52,25 @@ class SlowBroker:
 
     def claim(self, name: str) -> asyncio.Future[bool]:
         return self._later(lambda: self.memory.claim(name).value)
+
+    @property
+    def state(self) -> BrokerState:
+        return self.memory.state
+
+    def arrive(self, room: str, name: str) -> None:
+        self.memory.arrive(room, name)
+
+    def depart(self, room: str, name: str) -> None:
+        self.memory.depart(room, name)
+
+    def present(self, room: str) -> asyncio.Future[list[str]]:
+        return self._later(lambda: self.memory.present(room).value)
+
+    def rooms(self) -> asyncio.Future[dict[str, int]]:
+        return self._later(lambda: self.memory.rooms().value)
+
+    def tell(self, name: str, message: str) -> asyncio.Future[str | None]:
+        return self._later(lambda: self.memory.tell(name, message).value)
 
     def release(self, name: str) -> None:
         self.released.append(name)

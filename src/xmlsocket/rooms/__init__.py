@@ -7,23 +7,28 @@ May import: errors, limits, wire. Start reading at ``rooms.py``, then ``broker.p
 
 from __future__ import annotations
 
-from .broker import Broker, Done, KeptMessage, Receiver
+from .broker import Broker, BrokerState, Done, KeptMessage, Receiver
 from .history import History
 from .kept import HistoryBroker
 from .memory import MemoryBroker
-from .rooms import Member, Membership, OwnCopy, Room, Rooms
+from .renderer import Renderer
+from .rooms import Hold, Member, Membership, NameHolders, OwnCopy, Room, Rooms
 
 __all__ = [
     "Broker",
+    "BrokerState",
     "Done",
     "History",
     "HistoryBroker",
+    "Hold",
     "KeptMessage",
     "Member",
     "Membership",
     "MemoryBroker",
+    "NameHolders",
     "OwnCopy",
     "Receiver",
+    "Renderer",
     "Room",
     "Rooms",
 ]

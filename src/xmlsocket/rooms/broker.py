@@ -6,8 +6,8 @@ the broker contract, runs against all of them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Generator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 _T = TypeVar("_T")
@@ -28,6 +28,22 @@ class KeptMessage:
     at: float
     sender: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerState:
+    """How a broker is, for those who watch the service from outside.
+
+    Attributes:
+        is_ready: Whether it does all that is asked of it. While it is not, it does what it can.
+        sentence: The same for people: what works, or what does not and why.
+        counters: Numbers by name: what only grows ends in ``_total``, sums of seconds in ``_seconds_sum``; the others
+            go up and down.
+    """
+
+    is_ready: bool
+    sentence: str
+    counters: Mapping[str, float] = field(default_factory=dict)
 
 
 class Done(Awaitable[_T], Generic[_T]):
@@ -62,6 +78,27 @@ class Receiver(Protocol):
         ``origin`` is what was given to :meth:`Broker.keep` if that was called on this node, and otherwise ``None``.
         """
 
+    def receive_arrival(self, room: str, name: str) -> None:
+        """A name is in the room now that was not there, on this node or another."""
+
+    def receive_departure(self, room: str, name: str) -> None:
+        """A name is in the room no more, on no node: it left, or its node is gone or out of reach."""
+
+    def receive_gap(self, room: str, missed: int) -> None:
+        """That many live messages or arrivals and departures of another node were lost on the way, and stay lost.
+
+        Who is in the room is asked for again; what changed is told as arrivals and departures.
+        """
+
+    def receive_private(self, name: str, message: str) -> str | None:
+        """A message for the holder of a name on this node. Returns an answer to the sender; ``None`` if not here."""
+
+    def lose_name(self, name: str) -> None:
+        """A name claimed on this node is held on another now: this node was out of reach for too long."""
+
+    def receive_state(self, is_connected: bool) -> None:
+        """This node has lost the others, or has found them again."""
+
 
 class Broker(Protocol):
     """Carries a room's messages to its members on every node, and keeps those that are to be kept.
@@ -78,11 +115,16 @@ class Broker(Protocol):
     async def close(self) -> None:
         """Deliver no more, and let go of every resource. What was accepted is safe before it returns."""
 
+    @property
+    def state(self) -> BrokerState:
+        """How it is now. Cheap enough to be asked every second."""
+        ...
+
     def subscribe(self, room: str) -> None:
         """This node has got its first member of the room. From now on the room's messages are delivered here."""
 
     def unsubscribe(self, room: str) -> None:
-        """This node has lost its last member of the room."""
+        """This node has lost its last member of the room, and all that arrived here have departed."""
 
     def publish(self, room: str, message: str | bytes) -> None:
         """Carry a live message to all members on all nodes. Never waits; those on this node have it on return."""
@@ -126,3 +168,37 @@ class Broker(Protocol):
 
     def release(self, name: str) -> None:
         """Give a name back. Harmless if nobody has it."""
+
+    def arrive(self, room: str, name: str) -> None:
+        """Somebody by that name is in the room on this node, which is subscribed to it.
+
+        Never waits. A name may arrive several times and is there until it has departed as often; members hear of the
+        first arrival and of the last departure, on all nodes taken together, and those on this node on return.
+        """
+
+    def depart(self, room: str, name: str) -> None:
+        """Somebody by that name has left the room on this node. Harmless if nobody was there."""
+
+    def present(self, room: str) -> Awaitable[list[str]]:
+        """Find the names that are in a room on any node, each once.
+
+        Those on this node first, and those of one node in the order of arrival. A :class:`Done` where this node knows;
+        where it has just subscribed, or is not subscribed, the other nodes are asked, and those that do not answer in
+        a second are left out. Names that become known so are there without having been told as arrivals.
+        """
+        ...
+
+    def rooms(self) -> Awaitable[dict[str, int]]:
+        """Find the rooms in which any name is present on any node, with how many; as ``present`` finds them."""
+        ...
+
+    def tell(self, name: str, message: str) -> Awaitable[str | None]:
+        """Hand a message without NUL to the holder of a name, wherever that is; what ``receive_private`` answers there.
+
+        ``None`` if nobody holds it.
+
+        Raises:
+            BrokerUnavailableError: (When awaited.) The holder's node cannot be reached or does not answer; whether the
+                message arrived is not known.
+        """
+        ...

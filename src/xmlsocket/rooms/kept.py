@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 from ..errors import BrokerUnavailableError
-from .broker import Done, KeptMessage, Receiver
+from .broker import BrokerState, KeptMessage
 from .history import History, NewMessage
+from .process import ProcessBroker
 
 logger = logging.getLogger("xmlsocket.history")
 
@@ -32,7 +33,7 @@ class _Call(NamedTuple):
     future: asyncio.Future[Any]
 
 
-class HistoryBroker:
+class HistoryBroker(ProcessBroker):
     """One order for all members, exactly once; a message is shown to anybody only when it is on the disk.
 
     A thread of its own writes. While it waits for the disk, what is said meanwhile gathers and goes with the next
@@ -44,16 +45,12 @@ class HistoryBroker:
     """
 
     def __init__(self, open_history: Callable[[], History]) -> None:
+        super().__init__()
         self._open_history = open_history
-        self._names: set[str] = set()
         self._jobs: queue.SimpleQueue[_Keep | _Call | None] = queue.SimpleQueue()
         self._pending = 0
         self._thread: threading.Thread | None = None
         self._is_failing = False
-
-    def attach(self, receiver: Receiver) -> None:
-        """See :class:`Broker`."""
-        self._receiver = receiver
 
     async def start(self) -> None:
         """Open the file.
@@ -74,17 +71,17 @@ class HistoryBroker:
             self._jobs.put(None)
             await self._loop.run_in_executor(None, thread.join)
             await asyncio.sleep(0)  # what the thread has handed over is delivered
-        self._names.clear()
+        self._forget_everybody()
 
-    def subscribe(self, room: str) -> None:
+    @property
+    def state(self) -> BrokerState:
         """See :class:`Broker`."""
-
-    def unsubscribe(self, room: str) -> None:
-        """See :class:`Broker`."""
-
-    def publish(self, room: str, message: str | bytes) -> None:
-        """See :class:`Broker`."""
-        self._receiver.receive(room, message)
+        counters = {"history_pending": float(self._pending)}
+        if self._is_failing:
+            return BrokerState(
+                False, "the history file cannot be written; messages that are to be kept are refused", counters
+            )
+        return BrokerState(True, "in this process alone, with its history in a file", counters)
 
     def keep(self, room: str, sender: str, text: str, origin: object = None) -> Awaitable[KeptMessage]:
         """See :class:`Broker`."""
@@ -102,16 +99,6 @@ class HistoryBroker:
     def history(self, room: str, after: int | None, limit: int) -> Awaitable[list[KeptMessage]]:
         """See :class:`Broker`."""
         return self._call(lambda: self._history.find(room, after, limit))
-
-    def claim(self, name: str) -> Awaitable[bool]:
-        """See :class:`Broker`."""
-        is_free = name not in self._names
-        self._names.add(name)
-        return Done(is_free)
-
-    def release(self, name: str) -> None:
-        """See :class:`Broker`."""
-        self._names.discard(name)
 
     def _call(self, function: Callable[[], Any]) -> Awaitable[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()

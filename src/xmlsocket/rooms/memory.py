@@ -9,7 +9,8 @@ from collections.abc import Callable
 from itertools import islice
 
 from ..limits import RoomLimits
-from .broker import Done, KeptMessage, Receiver
+from .broker import BrokerState, Done, KeptMessage
+from .process import ProcessBroker
 
 # What CPython takes beside the texts, measured with tracemalloc: a message with its number, its time and its place in
 # the ring, and a room's ring.
@@ -17,7 +18,7 @@ _MESSAGE_SIZE = 170
 _RING_SIZE = 950
 
 
-class MemoryBroker:
+class MemoryBroker(ProcessBroker):
     """One order for all members, exactly once, and as much history as ``RoomLimits`` lets it hold.
 
     A room holds its latest ``history_size`` messages. When all rooms together hold more than ``max_history_bytes``, the
@@ -30,21 +31,17 @@ class MemoryBroker:
     """
 
     def __init__(self, limits: RoomLimits | None = None, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
         self._limits = limits or RoomLimits()
         self._clock = clock
         self._rings: OrderedDict[str, _Ring] = OrderedDict()
         self._size = 0
         self._highest_forgotten = 0
-        self._names: set[str] = set()
 
     @property
     def history_bytes(self) -> int:
         """Memory that the history takes, estimated to within a tenth or so."""
         return self._size
-
-    def attach(self, receiver: Receiver) -> None:
-        """See :class:`Broker`."""
-        self._receiver = receiver
 
     async def start(self) -> None:
         """See :class:`Broker`."""
@@ -53,17 +50,12 @@ class MemoryBroker:
         """See :class:`Broker`."""
         self._rings.clear()
         self._size = 0
-        self._names.clear()
+        self._forget_everybody()
 
-    def subscribe(self, room: str) -> None:
+    @property
+    def state(self) -> BrokerState:
         """See :class:`Broker`."""
-
-    def unsubscribe(self, room: str) -> None:
-        """See :class:`Broker`."""
-
-    def publish(self, room: str, message: str | bytes) -> None:
-        """See :class:`Broker`."""
-        self._receiver.receive(room, message)
+        return BrokerState(True, "in memory, for this process alone", {"history_bytes": self._size})
 
     def keep(self, room: str, sender: str, text: str, origin: object = None) -> Done[KeptMessage]:
         """See :class:`Broker`."""
@@ -98,16 +90,6 @@ class MemoryBroker:
         """See :class:`Broker`."""
         ring = self._rings.get(room)
         return Done([] if ring is None else ring.find(after, limit))
-
-    def claim(self, name: str) -> Done[bool]:
-        """See :class:`Broker`."""
-        is_free = name not in self._names
-        self._names.add(name)
-        return Done(is_free)
-
-    def release(self, name: str) -> None:
-        """See :class:`Broker`."""
-        self._names.discard(name)
 
 
 class _Ring:

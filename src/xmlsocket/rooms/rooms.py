@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
-from ..errors import RoomLimitError
+from ..errors import ConfigurationError, RoomLimitError
 from ..limits import RoomLimits
 from ..wire import Batch, Markup, check_whole
 from .broker import Broker, KeptMessage
 from .memory import MemoryBroker
+from .renderer import FunctionRenderer, Renderer, RenderKept
 
 
 class Member(Protocol):
@@ -47,16 +48,27 @@ class OwnCopy:
     render: Callable[[str, KeptMessage], str]
 
 
+class NameHolders(Protocol):
+    """Whoever holds names for people on this node, and can be told things by name."""
+
+    def receive_private(self, name: str, message: str) -> str | None:
+        """Take a message for the holder of a name; returns an answer for the sender, ``None`` if nobody has it here."""
+
+    def lose_name(self, name: str) -> None:
+        """Let go of a name that another node holds now. It has been released already."""
+
+
 class Room:
     """A room as its members on this node see it; get one from :meth:`Rooms.join`."""
 
-    __slots__ = ("_batch", "_members", "_rooms", "name")
+    __slots__ = ("_batch", "_holds", "_members", "_rooms", "name")
 
     def __init__(self, name: str, rooms: Rooms) -> None:
         self.name = name
         self._rooms = rooms
         self._members: dict[int, Member] = {}
         self._batch: Batch | None = None
+        self._holds = 0
 
     def __repr__(self) -> str:
         return f"<Room {self.name!r}: {len(self._members)} members>"
@@ -113,6 +125,10 @@ class Room:
         """
         return self._rooms.broker.history(self.name, after, limit)
 
+    def present(self) -> Awaitable[list[str]]:
+        """Find the names in the room on all nodes: those given to :meth:`Rooms.join`, each once, this node's first."""
+        return self._rooms.broker.present(self.name)
+
     def _deliver(self, message: str | bytes) -> None:
         batch = self._batch
         if batch is not None and not batch.is_sealed:
@@ -135,12 +151,13 @@ class Room:
 class Membership:
     """A member's stay in a room: ``async with`` it, or keep it and call :meth:`leave`."""
 
-    __slots__ = ("_member", "_rooms", "room")
+    __slots__ = ("_member", "_rooms", "known_as", "room")
 
-    def __init__(self, rooms: Rooms, room: Room, member: Member) -> None:
+    def __init__(self, rooms: Rooms, room: Room, member: Member, known_as: str | None) -> None:
         self._rooms = rooms
         self._member = member
         self.room = room
+        self.known_as = known_as
 
     def leave(self) -> None:
         """End the stay. Harmless if it has ended, also if the member has joined again since."""
@@ -160,29 +177,54 @@ class Membership:
         self.leave()
 
 
-def _plain(room: str, message: KeptMessage) -> str:
-    return message.text
+class Hold:
+    """Keeps a room open on this node, with members or without; :meth:`release` it."""
+
+    __slots__ = ("_room", "_rooms")
+
+    def __init__(self, rooms: Rooms, room: Room) -> None:
+        self._rooms = rooms
+        self._room: Room | None = room
+        room._holds += 1
+
+    def release(self) -> None:
+        """Let the room close when it is empty. Harmless a second time."""
+        room, self._room = self._room, None
+        if room is not None:
+            room._holds -= 1
+            self._rooms._close_if_empty(room)
 
 
 class Rooms:
     """All rooms of an application. A room exists while it has members; its history is the broker's.
 
     Args:
-        broker: What joins nodes and keeps messages; by default one in memory, for this process alone.
-        render: Writes a kept message as its members get it; called once a message and node. By default its text.
+        broker: What joins nodes and keeps messages, or the address of one: ``nats://host:port``, several with commas
+            between them. By default one in memory, for this process alone.
+        render: Writes a kept message as its members get it, by default its text; or a :class:`Renderer`, which also
+            writes what else happens in a room. Called once for each event and node.
         limits: How many rooms and members there may be.
+        holders: Is told what comes for names that were claimed of the broker.
+
+    Raises:
+        ConfigurationError: The address is none, or what speaks to that broker is not installed.
     """
 
     def __init__(
         self,
-        broker: Broker | None = None,
+        broker: Broker | str | None = None,
         *,
-        render: Callable[[str, KeptMessage], str] = _plain,
+        render: RenderKept | Renderer | None = None,
         limits: RoomLimits | None = None,
+        holders: NameHolders | None = None,
     ) -> None:
         self.limits = limits or RoomLimits()
+        if isinstance(broker, str):
+            broker = _reach(broker)
         self.broker: Broker = broker or MemoryBroker(self.limits)
-        self._render = render
+        self._renderer = render if isinstance(render, Renderer) else FunctionRenderer(render) if render else Renderer()
+        self._render_kept = self._renderer.kept
+        self._holders = holders
         self._rooms: dict[str, Room] = {}
         self._stays: dict[int, dict[str, Membership]] = {}
         self._starting: asyncio.Future[None] | None = None
@@ -197,7 +239,7 @@ class Rooms:
     @property
     def names(self) -> list[str]:
         """The names of the rooms that have members on this node, oldest room first."""
-        return list(self._rooms)
+        return [name for name, room in self._rooms.items() if room._members]
 
     def get(self, name: str) -> Room | None:
         """Find a room that has members on this node."""
@@ -207,11 +249,17 @@ class Rooms:
         """The names of the rooms that a member is in, in alphabetical order."""
         return sorted(self._stays.get(member.id, ()))
 
-    def join(self, name: str, member: Member) -> Membership:
+    def join(self, name: str, member: Member, known_as: str | None = None) -> Membership:
         """Put a member into a room; the room comes into being with its first member. Joining twice is joining once.
 
         The member gets what is published from now on. Leave by the membership, or by :meth:`forget` when the member is
         gone.
+
+        Args:
+            name: The room.
+            member: Who.
+            known_as: The name by which the others find it in the room, on every node: they are told of its arrival and
+                of its departure as the renderer writes them. Without one nobody is told.
 
         Raises:
             RoomLimitError: There would be more rooms than ``max_rooms``, more members than ``max_members_per_room``, or
@@ -221,15 +269,36 @@ class Rooms:
         if name in stays:
             return stays[name]
         self.check_join(name, member)
+        room = self._open(name)
+        if known_as is not None:
+            self.broker.arrive(name, known_as)  # before it is a member: who arrives does not hear of it
+        room._members[member.id] = member
+        room._batch = None
+        stay = Membership(self, room, member, known_as)
+        self._stays.setdefault(member.id, stays)[name] = stay
+        return stay
+
+    def hold(self, name: str) -> Hold:
+        """Open a room on this node before anybody joins, so that who is in it elsewhere can be known by then.
+
+        Raises:
+            RoomLimitError: There would be more rooms than ``max_rooms``.
+        """
+        if name not in self._rooms:
+            _check("max_rooms", self.limits.max_rooms, len(self._rooms))
+        return Hold(self, self._open(name))
+
+    def _open(self, name: str) -> Room:
         room = self._rooms.get(name)
         if room is None:
             room = self._rooms[name] = Room(name, self)
             self.broker.subscribe(name)
-        room._members[member.id] = member
-        room._batch = None
-        stay = Membership(self, room, member)
-        self._stays.setdefault(member.id, stays)[name] = stay
-        return stay
+        return room
+
+    def _close_if_empty(self, room: Room) -> None:
+        if not room._members and not room._holds and self._rooms.get(room.name) is room:
+            del self._rooms[room.name]
+            self.broker.unsubscribe(room.name)
 
     def check_join(self, name: str, member: Member) -> None:
         """Find out whether a member could join a room that it is not in.
@@ -275,9 +344,10 @@ class Rooms:
         del room._members[member.id]
         if not is_gone:
             room._batch = None
+        if stay.known_as is not None:
+            self.broker.depart(room.name, stay.known_as)
         if not room._members:
-            del self._rooms[room.name]
-            self.broker.unsubscribe(room.name)
+            self._close_if_empty(room)
 
     async def start(self) -> None:
         """Start the broker, once; later calls wait for the same start, or try again if it failed.
@@ -309,11 +379,54 @@ class Rooms:
         target = self._rooms.get(room)
         if target is None:
             return
-        text = self._render(room, message)
+        text = self._render_kept(room, message)
         if isinstance(origin, OwnCopy) and origin.member in target:
             target._deliver_apart(text, origin.member, origin.render(room, message))
         else:
             target._deliver(text)
+
+    def receive_arrival(self, room: str, name: str) -> None:
+        """See ``Receiver``: a name has come into the room."""
+        self._announce(room, self._renderer.arrival(room, name))
+
+    def receive_departure(self, room: str, name: str) -> None:
+        """See ``Receiver``: a name has left the room."""
+        self._announce(room, self._renderer.departure(room, name))
+
+    def receive_gap(self, room: str, missed: int) -> None:
+        """See ``Receiver``: something of another node was lost on the way."""
+        self._announce(room, self._renderer.gap(room, missed))
+
+    def receive_state(self, is_connected: bool) -> None:
+        """See ``Receiver``: the other nodes are out of reach, or are there again."""
+        for name in list(self._rooms):
+            self._announce(name, self._renderer.connection_state(name, is_connected))
+
+    def receive_private(self, name: str, message: str) -> str | None:
+        """See ``Receiver``: a message for the holder of a name."""
+        return None if self._holders is None else self._holders.receive_private(name, message)
+
+    def lose_name(self, name: str) -> None:
+        """See ``Receiver``: another node holds the name now."""
+        if self._holders is not None:
+            self._holders.lose_name(name)
+
+    def _announce(self, room: str, message: str | None) -> None:
+        if message is not None:
+            self.receive(room, message)
+
+
+def _reach(address: str) -> Broker:
+    if not address.startswith(("nats://", "tls://")):
+        raise ConfigurationError(f"the broker's address is nats://host:port or tls://host:port, not {address}")
+    try:
+        from .cluster import NatsBroker  # not at the top: nats-py is an extra
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "nats":
+            raise
+        message = 'rooms on several nodes need the package nats-py: pip install "xmlsocket[cluster]"'
+        raise ConfigurationError(message) from error
+    return NatsBroker(address)
 
 
 def _check(limit: str, value: int | None, count: int) -> None:
