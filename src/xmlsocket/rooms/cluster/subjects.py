@@ -42,14 +42,16 @@ class Subjects:
         ConfigurationError: The prefix is not 1 to 32 letters, digits, ``-`` and ``_``.
     """
 
-    __slots__ = ("nodes", "prefix")
+    __slots__ = ("ask", "nodes", "prefix")
 
     def __init__(self, prefix: str) -> None:
         if not _PREFIX.fullmatch(prefix):
             raise ConfigurationError(f"a prefix is 1 to 32 letters, digits, - and _, not {prefix!r}")
         self.prefix = prefix
         self.nodes = f"{prefix}.nodes"
-        """Signs of life, and questions to all nodes."""
+        """Signs of life of all nodes."""
+        self.ask = f"{prefix}.ask"
+        """Questions to all nodes about who is where."""
 
     def live(self, room: str) -> str:
         """Live messages, arrivals and departures of a room."""
@@ -58,6 +60,14 @@ class Subjects:
     def node(self, node: str) -> str:
         """Questions to one node, and answers to its own."""
         return f"{self.prefix}.node.{node}"
+
+    def greeting(self, node: str) -> str:
+        """Signs of life for a node that has just come."""
+        return f"{self.nodes}.{node}"
+
+    def lease(self, node: str) -> str:
+        """Where a node renews its lease: its key in the bucket ``PREFIX_nodes``."""
+        return f"$KV.{self.prefix}_nodes.{node}"
 
     def names(self, node: str) -> str:
         """Messages for the holders of names on a node."""
