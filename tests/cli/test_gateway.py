@@ -91,6 +91,21 @@ def test_a_file_says_the_same_as_options_and_the_command_line_wins(tmp_path):
                 assert client.close_code == 1009
 
 
+def test_a_unix_socket_is_a_target_by_its_name(tmp_path):
+    place = tmp_path / "game.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place))
+        listener.listen()
+        with gateway("--target", f"game=unix:{place}", "--target", "tls://localhost:1") as daemon:
+            with connect(f"ws://localhost:{daemon.port}/game", compression=None) as client:
+                client.send(b"hello\0")
+                accepted = listener.accept()[0]
+                assert accepted.recv(100) == b"hello\0"
+                accepted.close()
+            assert f"/game leads to unix:{place}\n" in daemon.stdout
+            assert "/localhost:1 leads to tls://localhost:1\n" in daemon.stdout
+
+
 def test_a_refused_target_is_in_the_log():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -56,6 +56,21 @@ def test_it_prints_the_setting_with_an_entry_for_each_spelling(capsys):
     ]
 
 
+def test_a_unix_socket_needs_to_be_told_what_the_movie_says(capsys, game):
+    target = ("--target", "unix:/run/game.sock")
+    assert run(["ruffle", "config", *target, *TARGET[2:], "--movie-host", "old.example:843"]) == 0
+    assert json.loads(capsys.readouterr().out)["socketProxy"] == [
+        {"host": "old.example", "port": 843, "proxyUrl": "wss://web.example/"}
+    ]
+    for command in (
+        ("config", *target, *TARGET[2:]),
+        ("config", *target, *TARGET[2:], "--movie-host", "old.example"),
+        ("serve", str(game / "my game.swf"), *target),
+    ):
+        assert run(["ruffle", *command, *(("--ruffle", "https://cdn/") if command[0] == "serve" else ())]) == 2
+        assert "--movie-host HOST:PORT" in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_it_prints_a_script_for_a_page(capsys):
     assert run(["ruffle", "config", *TARGET, "--script"]) == 0
     assert capsys.readouterr().out.startswith("window.RufflePlayer = window.RufflePlayer || {};\n")

@@ -41,7 +41,8 @@ def gateway(
         list[str] | None,
         typer.Option(
             metavar="[NAME=]HOST:PORT",
-            help="A server to lead to, by the path /NAME or /HOST:PORT; may be repeated. Nothing else can be reached.",
+            help="A server to lead to, by the path /NAME or /HOST:PORT; may be repeated. Nothing else can be reached. "
+            "In place of HOST:PORT also tls://HOST:PORT, or unix:/PATH for a Unix socket.",
         ),
     ] = None,
     listen: Annotated[
@@ -281,9 +282,9 @@ def describe(settings: GatewaySettings, port: int) -> Iterator[Text]:
     yield Text.assemble("gateway", f" on {where}, port {port}", f"; {settings.mode}")
     for target in settings.targets:
         path = "/" if target is settings.targets.default else target.path
-        yield Text(f"  {scheme}://{shown}:{port}{path} leads to {target.target}")
+        yield Text(f"  {scheme}://{shown}:{port}{path} leads to {target.address}")
     default = settings.targets.default
-    yield Text(f"  tcp:     {'leads nowhere; --default NAME' if default is None else f'leads to {default.target}'}")
+    yield Text(f"  tcp:     {'leads nowhere; --default NAME' if default is None else f'leads to {default.address}'}")
     policy = settings.options.get("policy")
     yield Text(f"  policy:  {policy or 'none, so Flash Player cannot connect to this port; --policy FILE lets it'}")
     yield Text("  stop:    Ctrl-C, or SIGTERM")

@@ -190,6 +190,7 @@ def serve_command(
         base=None if base is None else base.resolve(),
         flash_vars=_read_flash_vars(flashvar or ()),
     )
+    pages.entries()  # complains of what no movie could reach before anything is opened
     settings = GatewaySettings(
         host=host,
         port=port,
@@ -233,7 +234,7 @@ def _describe(movie: Path, settings: GatewaySettings, pages: MoviePages, port: i
 
 def _led_to(settings: GatewaySettings, path: str) -> str:
     found: NamedTarget | None = settings.targets.find(path)
-    return str(found.target) if found is not None else "nowhere"
+    return found.address if found is not None else "nowhere"
 
 
 app.command("serve")(add_limits(serve_command, GATEWAY_LIMITS))

@@ -56,16 +56,33 @@ def make_entries(targets: Sequence[NamedTarget], url: str, spellings: Iterable[S
     check_url(url)
     entries: dict[tuple[str, int], ProxyEntry] = {}
     for index, target in enumerate(targets):
-        address = url if len(targets) == 1 else url.rstrip("/") + quote(target.path, safe="/:[]~")
-        names = [Spelling(target.target.host), *(spellings if index == 0 else ())]
-        for name in names:
-            entry = ProxyEntry(name.host, name.port or target.target.port, address)
-            other = entries.setdefault((entry.host, entry.port), entry)
+        is_only = len(targets) == 1 or target.path is None
+        address = url if is_only else url.rstrip("/") + quote(target.path or "", safe="/:[]~")
+        for host, port in names_in_movies(target, spellings if index == 0 else ()):
+            entry = ProxyEntry(host, port, address)
+            other = entries.setdefault((host, port), entry)
             if other.url != entry.url:
                 raise ConfigurationError(
                     f"{entry.host}:{entry.port} would lead to {other.url} and to {entry.url}; Ruffle takes the first"
                 )
     return list(entries.values())
+
+
+def names_in_movies(target: NamedTarget, spellings: Iterable[Spelling]) -> list[tuple[str, int]]:
+    """List host and port as movies say them: those of the target, and then the spellings.
+
+    Raises:
+        ConfigurationError: The target is a Unix socket, which no movie can name, and nothing says what movies do say.
+    """
+    is_unix = target.target.path is not None
+    names = [] if is_unix else [(target.target.host, target.target.port)]
+    names += [(name.host, name.port or target.target.port) for name in spellings]
+    if not names or any(port == 0 for _, port in names):
+        raise ConfigurationError(
+            f"{target} has no host and no port that a movie could say; --movie-host HOST:PORT says what it does, for "
+            "the first target"
+        )
+    return names
 
 
 def check_url(url: str) -> None:

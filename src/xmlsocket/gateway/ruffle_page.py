@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from ..errors import ConfigurationError
 from ..net.http import Page, Request
-from .ruffle_config import Spelling
+from .ruffle_config import Spelling, names_in_movies
 from .targets import Targets
 
 _RUFFLE: Final = "/@ruffle/"
@@ -109,11 +109,12 @@ class MoviePages:
         """The ``socketProxy`` setting, with paths in place of addresses: the page knows by which name it was loaded."""
         entries: dict[tuple[str, int], str] = {}
         for index, target in enumerate(self.targets):
-            path = "/" if len(self.targets) == 1 else quote(target.path, safe="/:[]~")
-            host, port = target.target.host, target.target.port
-            also = [Spelling(name) for name in _LOOPBACK] if host in _LOOPBACK else []
-            for name in (Spelling(host), *(self.spellings if index == 0 else ()), *also):
-                entries.setdefault((name.host, name.port or port), path)
+            path = "/" if len(self.targets) == 1 else quote(target.path or "/", safe="/:[]~")
+            names = names_in_movies(target, self.spellings if index == 0 else ())
+            if target.target.host in _LOOPBACK:
+                names += [(name, target.target.port) for name in _LOOPBACK]
+            for name in names:
+                entries.setdefault(name, path)
         return [{"host": host, "port": port, "proxyUrl": path} for (host, port), path in entries.items()]
 
     def render(self) -> str:
