@@ -110,7 +110,7 @@ class ProcessStatus:
             yield "it is stopping"
         elif server is None:
             yield "it is starting, and does not accept connections yet"
-        elif not server.is_serving:
+        elif not (server.is_serving and server.sockets):
             yield "it accepts no connections any more"
         elif (limit := full_at(server)) is not None:
             yield f"max_connections ({limit:,}) is reached, and further clients are turned away"
