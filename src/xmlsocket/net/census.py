@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -54,8 +53,7 @@ async def take_census(server: Server[Any]) -> Census:
     listener = server._listener
     census = Census(max_connections=listener.max_connections)
     census.opening = len(listener.openings)
-    is_unix = any(sock.family not in (socket.AF_INET, socket.AF_INET6) for sock in server.sockets)
-    await _count(listener, census, is_unix=is_unix)
+    await _count(listener, census)
     return census
 
 
@@ -69,25 +67,26 @@ def full_at(server: Server[Any]) -> int | None:
 async def take_upstream_census(endpoint: Endpoint[Any]) -> Census:
     """Count the connections that a server has opened for its clients."""
     census = Census()
-    await _count(endpoint, census, is_unix=False)
+    await _count(endpoint, census)
     return census
 
 
-async def _count(endpoint: Endpoint[Any], census: Census, *, is_unix: bool) -> None:
+async def _count(endpoint: Endpoint[Any], census: Census) -> None:
     # What a connection closes with that is counted below is not in the sum taken here: each is counted once, and the
     # totals of one census are never below those of the census before.
     traffic = endpoint._closed_traffic
     received, sent, bytes_in, bytes_out = traffic
-    plain = backlog = 0
     for number, connection in enumerate(list(endpoint.connections.values()), 1):
         received += connection._messages_received
         sent += connection._messages_sent
         bytes_in += connection._bytes_received
         bytes_out += connection._bytes_sent
-        if connection._websocket is None:
-            plain += 1
-        else:
+        if connection._websocket is not None:
             census.websocket += 1
+        elif isinstance(connection.local_address, str | bytes):
+            census.unix += 1
+        else:
+            census.tcp += 1
         backlog = connection._transport.get_write_buffer_size() + connection._outbox_size
         census.backlog += backlog
         if backlog > census.largest_backlog:
@@ -99,7 +98,3 @@ async def _count(endpoint: Endpoint[Any], census: Census, *, is_unix: bool) -> N
         if number % _SLICE == 0:
             await asyncio.sleep(0)
     census.traffic = Traffic(received, sent, bytes_in, bytes_out)
-    if is_unix:
-        census.unix = plain
-    else:
-        census.tcp = plain
