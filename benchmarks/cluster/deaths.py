@@ -35,7 +35,7 @@ APPS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class DeathsResult:
-    """How late the latest message was while nobody died, and from the deaths on, in seconds; and how many there were."""
+    """How late the latest message was while nobody died, and from the deaths on, in seconds; how many there were."""
 
     before: float
     after: float
