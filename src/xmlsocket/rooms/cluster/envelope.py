@@ -18,8 +18,8 @@ MESSAGE, ARRIVAL, DEPARTURE = "m", "+", "-"
 """How the text of an entry begins."""
 
 TEXT, BYTES = "t", "b"
-"""Kinds of envelopes: entries, or one message of bytes. A message that is too long goes in pieces: kinds of two letters,
-these with one of the following."""
+"""Kinds of envelopes: entries, or one message of bytes. What is too long goes in pieces: then the kind has a second
+letter, one of the following."""
 FIRST, MIDDLE, LAST = "f", "p", "e"
 
 HEAD_SIZE = 160  # no head is longer: an epoch, numbers of up to 20 digits, a node's name
@@ -43,8 +43,9 @@ class Standing(NamedTuple):
         epoch: See above.
         seq: See above.
         texts: See above.
-        count: How many names are in the room on that node.
+        size: How many names are in the room on that node.
         names: These names, or a part of them.
+        start: How many of the names came before this part.
         is_whole: Whether no more of them follow.
     """
 
@@ -52,8 +53,9 @@ class Standing(NamedTuple):
     epoch: int
     seq: int
     texts: int
-    count: int
+    size: int
     names: list[str]
+    start: int = 0
     is_whole: bool = True
 
 
@@ -95,22 +97,26 @@ def pack(head: Head, entries: list[str], limit: int) -> Iterator[tuple[Head, byt
                     head = now
         yield head, b""
     else:
-        yield from pack_one(head, TEXT, body[1:], limit)
+        yield from _pack_pieces(head, TEXT, body, limit, is_message=entries[0][0] == MESSAGE)
 
 
-def pack_one(head: Head, kind: str, message: bytes, limit: int) -> Iterator[tuple[Head, bytes]]:
-    """Write one message, text or bytes, in pieces if it must be. Yields as :func:`pack`."""
-    room = limit - HEAD_SIZE
-    if kind == BYTES and len(message) <= room:
+def pack_bytes(head: Head, message: bytes, limit: int) -> Iterator[tuple[Head, bytes]]:
+    """Write one message of bytes, in pieces if it must be. Yields as :func:`pack`."""
+    if len(message) <= limit - HEAD_SIZE:
         head = head._replace(kind=BYTES)
         yield head, write(head, message)
         yield head._replace(seq=head.seq + 1, texts=head.texts + 1), b""
-        return
-    for start in range(0, len(message), room):
-        is_last = start + room >= len(message)
+    else:
+        yield from _pack_pieces(head, BYTES, message, limit, is_message=True)
+
+
+def _pack_pieces(head: Head, kind: str, body: bytes, limit: int, *, is_message: bool) -> Iterator[tuple[Head, bytes]]:
+    room = limit - HEAD_SIZE
+    for start in range(0, len(body), room):
+        is_last = start + room >= len(body)
         head = head._replace(kind=kind + (FIRST if start == 0 else LAST if is_last else MIDDLE))
-        yield head, write(head, message[start : start + room])
-        head = head._replace(seq=head.seq + 1, texts=head.texts + is_last)
+        yield head, write(head, body[start : start + room])
+        head = head._replace(seq=head.seq + 1, texts=head.texts + (is_last and is_message))
     yield head, b""
 
 
@@ -138,8 +144,9 @@ def entries_of(body: bytes) -> list[str]:
     return decode(body).split("\0") if body else []
 
 
-QUESTION, LISTING_QUESTION, STANDINGS, DONE = "?", "*", "=", "."
-"""What passes between two nodes: who is in these rooms; where do you stand in all; an answer; the answer's end."""
+QUESTION, STANDINGS, LIST_QUESTION, LIST, DONE = "?", "=", "*", "#", "."
+"""What passes between two nodes: who is in these rooms, and the answer; where do you stand in all rooms, and the answer,
+which has no names; and that this was the whole answer, in how many notes."""
 
 
 class Note(NamedTuple):
@@ -193,16 +200,16 @@ def write_standings(standings: Iterable[Standing], limit: int) -> Iterator[list[
 
 
 def _divide(standing: Standing, limit: int) -> Iterator[list[str]]:
-    room, epoch, seq, texts, count, names, _ = standing
+    room, epoch, seq, texts, size, names, *_ = standing
     start = 0
     while True:
-        end, size = start, 0
-        while end < len(names) and size <= limit:
-            size += _size_of(names[end])
+        end, length = start, 0
+        while end < len(names) and length <= limit:
+            length += _size_of(names[end])
             end += 1
         is_whole = end == len(names)
         part = names[start:end]
-        yield [f"{epoch} {seq} {texts} {count} {len(part)} {is_whole:d}", room, *part]
+        yield [f"{epoch} {seq} {texts} {size} {len(part)} {start} {is_whole:d}", room, *part]
         if is_whole:
             return
         start = end
@@ -220,9 +227,9 @@ def read_standings(fields: list[str]) -> Iterator[Standing]:
     """
     at = 0
     while at < len(fields):
-        epoch, seq, texts, count, held, is_whole = map(int, fields[at].split(" "))
+        epoch, seq, texts, size, held, start, is_whole = map(int, fields[at].split(" "))
         if at + 2 + held > len(fields):
             raise ValueError("a standing ends too early")
         names = fields[at + 2 : at + 2 + held]
-        yield Standing(fields[at + 1], epoch, seq, texts, count, names, bool(is_whole))
+        yield Standing(fields[at + 1], epoch, seq, texts, size, names, start, bool(is_whole))
         at += 2 + held

@@ -1,0 +1,421 @@
+"""Live rooms over many nodes: messages, arrivals and departures, and that every hole is noticed.
+
+Members on this node get everything at once. For the others, what is said in a room in one turn of the loop goes as one
+envelope. Nothing here waits for the broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import itertools
+from collections import OrderedDict
+from collections.abc import Awaitable, Iterator, Sequence
+
+from ..broker import Done, Receiver
+from .connecting import Msg
+from .envelope import ARRIVAL, DEPARTURE, MESSAGE, TEXT, Head, Standing, pack, pack_bytes, read, write
+from .heard_room import HeardRoom, Peer
+from .inquiries import Inquiries, Inquiry
+from .nodes import Nodes
+from .session import Session, Unsubscribe
+
+_FLUSH_SIZE = 65_536  # characters of a room that do not wait for the end of the turn
+_TICK = 0.25
+_PACE = 0.1  # seconds between questions to one node for rooms whose state is not known
+_LIST_AGE = 1.0
+
+
+class OwnRoom:
+    """What this node says in a room.
+
+    Attributes:
+        name: Its name.
+        subject: Where it says it.
+        epoch: See ``envelope``.
+        seq: See ``envelope``.
+        texts: See ``envelope``.
+        entries: Said in this turn, and not yet sent.
+        size: About how long these are, in characters.
+        names: Who is in the room on this node, and how many times.
+        announced: When the others were told last where the room stands, on the loop's clock.
+        spoken: When something was said last.
+    """
+
+    __slots__ = ("announced", "entries", "epoch", "name", "names", "seq", "size", "spoken", "subject", "texts")
+
+    def __init__(self, name: str, subject: str, epoch: int, now: float) -> None:
+        self.name = name
+        self.subject = subject
+        self.epoch = epoch
+        self.seq = 0
+        self.texts = 0
+        self.entries: list[str] = []
+        self.size = 0
+        self.names: dict[str, int] = {}
+        self.announced = self.spoken = now
+
+    def standing(self, *, has_names: bool) -> Standing:
+        """Where it stands."""
+        names = list(self.names) if has_names else []
+        return Standing(self.name, self.epoch, self.seq, self.texts, len(self.names), names)
+
+
+class _Open:
+    """A room that this node listens to, and how it came to."""
+
+    __slots__ = ("closing", "heard", "inquiry", "unsubscribe")
+
+    def __init__(self, heard: HeardRoom) -> None:
+        self.heard = heard
+        self.inquiry: Inquiry | None = None
+        self.closing: asyncio.TimerHandle | None = None
+        self.unsubscribe: Unsubscribe | None = None
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether the others are still being asked who is here."""
+        return self.inquiry is not None and not self.inquiry.over.done()
+
+
+class Live:
+    """The live side of a broker.
+
+    Attributes:
+        gaps: How many holes were found in what the others say.
+        missed: How many messages were lost in them.
+        sent: How many envelopes left this node, or were dropped.
+        heard: How many came from others.
+
+    Args:
+        session: The way to the others.
+        nodes: Who is alive.
+    """
+
+    def __init__(self, session: Session, nodes: Nodes) -> None:
+        self.gaps = self.missed = self.sent = self.heard = 0
+        self._session = session
+        self._nodes = nodes
+        self._receiver: Receiver
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._epochs = 0
+        self._own: OrderedDict[str, OwnRoom] = OrderedDict()
+        self._due: list[OwnRoom] = []
+        self._rooms: dict[str, _Open] = {}
+        self._wanted: dict[str, dict[str, None]] = {}
+        self._asking: asyncio.Handle | None = None
+        self._uncertain: dict[str, float] = {}  # nodes that have yet to list their rooms, and when they were asked
+        self._list: Inquiry | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._inquiries = Inquiries(session, nodes, stand=self._stand, learn=self._learn, complete=self._complete)
+
+    def attach(self, receiver: Receiver) -> None:
+        """See ``Broker``."""
+        self._receiver = receiver
+
+    def start(self) -> None:
+        """Begin to tell others, and to hear them. Before the session starts, or after."""
+        self._loop = asyncio.get_running_loop()
+        self._inquiries.start()
+        self._session.on_change(self._connected)
+        self._nodes.on_change(self._changed)
+        self._task = asyncio.create_task(self._tick(), name="live rooms")
+
+    async def close(self) -> None:
+        """Send what is due, and stop."""
+        self._flush()
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        self._inquiries.close()
+        for room in self._rooms.values():
+            if room.closing is not None:
+                room.closing.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
+        self._loop = None
+
+    @property
+    def counters(self) -> dict[str, float]:
+        """Numbers for those who watch."""
+        return {
+            "live_envelopes_sent_total": self.sent,
+            "live_envelopes_received_total": self.heard,
+            "live_gaps_total": self.gaps,
+            "live_missed_messages_total": self.missed,
+            "live_rooms_heard": len(self._rooms),
+            "live_rooms_spoken": len(self._own),
+        }
+
+    # What this node does.
+
+    def subscribe(self, room: str) -> None:
+        """See ``Broker``."""
+        entry = self._rooms.get(room)
+        if entry is not None:
+            if entry.closing is not None:
+                entry.closing.cancel()
+                entry.closing = None
+            return
+        own = self._own.get(room)
+        entry = self._rooms[room] = _Open(HeardRoom(room, self._receiver, own.names if own else ()))
+        entry.unsubscribe = self._session.listen(
+            self._session.subjects.live(room), functools.partial(self._hear, entry)
+        )
+        if self._session.is_connected:
+            entry.inquiry = self._inquiries.ask_soon(room)
+
+    def unsubscribe(self, room: str) -> None:
+        """See ``Broker``."""
+        entry = self._rooms.get(room)
+        if entry is None or entry.closing is not None:
+            return
+        if self._loop is None:
+            self._stop_hearing(room)
+        else:
+            entry.closing = self._loop.call_later(self._session.limits.unsubscribe_delay, self._stop_hearing, room)
+
+    def _stop_hearing(self, room: str) -> None:
+        entry = self._rooms.pop(room)
+        assert entry.unsubscribe is not None
+        entry.unsubscribe()
+
+    def publish(self, room: str, message: str | bytes) -> None:
+        """See ``Broker``."""
+        self._receiver.receive(room, message)
+        own = self._own.get(room) or self._begin(room)
+        if isinstance(message, bytes):
+            self._send(own)
+            self._send_bytes(own, message)
+        else:
+            self._say(own, MESSAGE + message)
+
+    def arrive(self, room: str, name: str) -> None:
+        """See ``Broker``."""
+        own = self._own.get(room) or self._begin(room)
+        count = own.names.get(name, 0)
+        own.names[name] = count + 1
+        if not count:
+            entry = self._rooms.get(room)
+            if entry is not None:
+                entry.heard.add(name)
+            self._say(own, ARRIVAL + name)
+
+    def depart(self, room: str, name: str) -> None:
+        """See ``Broker``."""
+        own = self._own.get(room)
+        count = 0 if own is None else own.names.get(name, 0)
+        if own is None or not count:
+            return
+        if count > 1:
+            own.names[name] = count - 1
+            return
+        del own.names[name]
+        entry = self._rooms.get(room)
+        if entry is not None:
+            entry.heard.remove(name)
+        self._say(own, DEPARTURE + name)
+
+    def present(self, room: str) -> Awaitable[list[str]]:
+        """See ``Broker``."""
+        entry = self._rooms.get(room)
+        if entry is None and self._session.is_connected:
+            return self._present_later(room, self._inquiries.ask_soon(room))
+        if entry is not None and entry.is_settling:
+            assert entry.inquiry is not None
+            return self._present_later(room, entry.inquiry)
+        return Done(self._present_now(room))
+
+    async def _present_later(self, room: str, inquiry: Inquiry) -> list[str]:
+        await asyncio.shield(inquiry.over)
+        names = self._present_now(room)
+        return names if room in self._rooms else list(dict.fromkeys([*names, *inquiry.names.get(room, ())]))
+
+    def _present_now(self, room: str) -> list[str]:
+        own = self._own.get(room)
+        names = list(own.names) if own is not None else []
+        entry = self._rooms.get(room)
+        return names if entry is None else entry.heard.names(names)
+
+    async def rooms(self) -> dict[str, int]:
+        """See ``Broker``. Asks the others at most once a second, however often it is called."""
+        inquiry = self._list
+        loop = asyncio.get_running_loop()
+        if self._session.is_connected and (inquiry is None or inquiry.asked + _LIST_AGE < loop.time()):
+            inquiry = self._list = self._inquiries.survey()
+        if inquiry is not None:
+            await asyncio.shield(inquiry.over)
+        found = {own.name: len(own.names) for own in self._own.values() if own.names}
+        if inquiry is not None and self._session.is_connected:
+            for room, size in inquiry.sizes.items():
+                found[room] = found.get(room, 0) + size
+        for room, entry in self._rooms.items():
+            found[room] = len(entry.heard.present)  # it is known exactly
+        return {room: size for room, size in found.items() if size}
+
+    # Sending.
+
+    def _begin(self, room: str) -> OwnRoom:
+        self._epochs += 1
+        own = self._own[room] = OwnRoom(room, self._session.subjects.live(room), self._epochs, self._now())
+        return own
+
+    def _now(self) -> float:
+        return 0.0 if self._loop is None else self._loop.time()
+
+    def _say(self, own: OwnRoom, entry: str) -> None:
+        if not own.entries:
+            if not self._due and self._loop is not None:
+                self._loop.call_soon(self._flush)
+            self._due.append(own)
+        own.entries.append(entry)
+        own.size += len(entry)
+        if own.size > _FLUSH_SIZE:
+            self._send(own)
+
+    def _flush(self) -> None:
+        due, self._due = self._due, []
+        for own in due:
+            self._send(own)
+
+    def _send(self, own: OwnRoom) -> None:
+        entries, own.entries = own.entries, []
+        own.size = 0
+        if entries:
+            self._send_packed(own, pack(self._head(own), entries, self._session.max_payload))
+
+    def _send_bytes(self, own: OwnRoom, message: bytes) -> None:
+        self._send_packed(own, pack_bytes(self._head(own), message, self._session.max_payload))
+
+    def _send_packed(self, own: OwnRoom, packed: Iterator[tuple[Head, bytes]]) -> None:
+        for head, envelope in packed:
+            if envelope:
+                self.sent += 1
+                self._session.publish(own.subject, envelope)
+            else:
+                own.seq, own.texts = head.seq, head.texts
+        own.spoken = self._now()
+
+    def _head(self, own: OwnRoom) -> Head:
+        return Head(TEXT, self._session.node, own.epoch, own.seq, own.texts)
+
+    # Hearing.
+
+    def _hear(self, entry: _Open, message: Msg) -> None:
+        head, body = read(message.data)
+        node = head.node
+        self.heard += 1
+        is_alive = self._nodes.is_alive(node)
+        is_baseline = node in self._uncertain or (entry.inquiry is not None and node in entry.inquiry.waiting)
+        self._count(entry.heard.hear(head, body, is_baseline=is_baseline or not is_alive, is_alive=is_alive))
+        peer = entry.heard.peers[node]
+        if not peer.is_known and is_alive:
+            self._want(node, entry.heard.name, peer)
+
+    def _count(self, missed: int) -> None:
+        if missed:
+            self.gaps += 1
+            self.missed += missed
+
+    def _want(self, node: str, room: str, peer: Peer) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() - peer.asked < self._session.limits.presence_timeout:
+            return
+        peer.asked = loop.time()
+        self._wanted.setdefault(node, {})[room] = None
+        if self._asking is None:
+            self._asking = loop.call_soon(self._ask_wanted)
+
+    def _ask_wanted(self) -> None:
+        self._asking = None
+        for node, rooms in list(self._wanted.items()):
+            rest = self._inquiries.ask(node, rooms)
+            self._wanted[node] = dict.fromkeys(rest)
+            if not rest:
+                del self._wanted[node]
+        if self._wanted:
+            self._asking = asyncio.get_running_loop().call_later(_PACE, self._ask_wanted)
+
+    # Questions and answers.
+
+    def _stand(self, rooms: Sequence[str] | None) -> Iterator[Standing]:
+        self._flush()  # so that what was said before the answer goes before it
+        if rooms is None:
+            yield from (own.standing(has_names=False) for own in list(self._own.values()))
+            return
+        for room in rooms:
+            own = self._own.get(room)
+            if own is not None:
+                yield own.standing(has_names=True)
+
+    def _learn(self, node: str, standing: Standing, is_list: bool, inquiry: Inquiry | None) -> None:
+        entry = self._rooms.get(standing.room)
+        if entry is None or not self._nodes.is_alive(node):
+            return
+        if is_list:
+            head = Head(TEXT, node, standing.epoch, standing.seq, standing.texts)
+            self._count(entry.heard.hear(head, b"", is_baseline=True, is_alive=True))
+            peer = entry.heard.peers[node]
+            if not peer.is_known and not standing.size:
+                entry.heard.clear(node, is_known=True)
+            elif not peer.is_known:
+                self._want(node, standing.room, peer)
+        else:
+            is_first = entry.is_settling and entry.inquiry is inquiry
+            self._count(entry.heard.learn(node, standing, is_told=not is_first))
+
+    def _complete(self, node: str, inquiry: Inquiry) -> None:
+        spoken = inquiry.answered[node][0]
+        if inquiry.rooms is None:
+            self._uncertain.pop(node, None)
+        for room in list(self._rooms) if inquiry.rooms is None else inquiry.rooms:
+            entry = self._rooms.get(room)
+            if entry is not None and room not in spoken and node in entry.heard.peers:
+                entry.heard.clear(node, is_known=True)
+
+    def _connected(self, is_connected: bool) -> None:
+        if is_connected and self._nodes.alive:
+            now = asyncio.get_running_loop().time()
+            self._uncertain.update(dict.fromkeys(self._nodes.alive, now))
+            self._inquiries.survey()
+
+    def _changed(self, node: str, is_alive: bool) -> None:
+        if is_alive:
+            self._uncertain[node] = asyncio.get_running_loop().time()
+            self._inquiries.survey(node)
+            return
+        self._uncertain.pop(node, None)
+        self._wanted.pop(node, None)
+        for entry in list(self._rooms.values()):
+            entry.heard.clear(node, is_known=False)
+        self._inquiries.forget(node)
+
+    # What has to be done again and again.
+
+    async def _tick(self) -> None:
+        limits = self._session.limits
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_TICK)
+            now = loop.time()
+            self._announce(now, max(1, int(limits.max_announcements * _TICK)))
+            self._inquiries.sweep()
+            for node, asked in list(self._uncertain.items()):
+                if now - asked > 2 * limits.presence_timeout:
+                    self._uncertain[node] = now
+                    self._inquiries.survey(node)
+
+    def _announce(self, now: float, budget: int) -> None:
+        interval = self._session.limits.announce_interval
+        # The room that was announced longest ago comes first.
+        for own in list(itertools.islice(self._own.values(), budget)):
+            if now - own.announced < interval:
+                break
+            self._send(own)
+            self._session.publish(own.subject, write(self._head(own)))
+            own.announced = now
+            self._own.move_to_end(own.name)
+            if not own.names and now - own.spoken > 2 * interval:
+                del self._own[own.name]  # nobody is there, and where it ended has been said at least twice
