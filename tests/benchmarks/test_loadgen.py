@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import json
 import os
 import selectors
@@ -106,6 +108,64 @@ class FaultyServer:
         self._delivered[receiver] += 1
 
 
+def frame(payload: bytes, head: int = 0x82) -> bytes:
+    """A frame of a server; by default final and binary."""
+    size = len(payload)
+    length = bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2, "big")
+    return bytes([head]) + length + payload
+
+
+class FaultyWebSocketServer(FaultyServer):
+    """The same with WebSockets: what the fault returns is sent in a frame each, or as it is where that is a ``Raw``."""
+
+    def __init__(self, fault: Fault, *, is_relay: bool, salt: bytes = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11") -> None:
+        super().__init__(fault, is_relay=is_relay)
+        self._salt = salt
+        self._unread: dict[socket.socket, bytes] = {}
+
+    def _read(self, member: socket.socket) -> None:
+        data = member.recv(65536)
+        if not data:
+            self._selector.unregister(member)
+            return
+        data = self._unread.get(member, b"") + data
+        if member not in self._unread:
+            head, _, data = data.partition(b"\r\n\r\n")  # sent in one write
+            (key,) = (line[19:] for line in head.split(b"\r\n") if line.startswith(b"Sec-WebSocket-Key: "))
+            accept = base64.b64encode(hashlib.sha1(key + self._salt).digest())
+            answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            member.sendall(answer + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+        while len(data) >= 6:
+            more = {126: 2, 127: 8}.get(data[1] & 127, 0)
+            size = int.from_bytes(data[2 : 2 + more], "big") if more else data[1] & 127
+            start = 6 + more
+            if len(data) < start + size:
+                break
+            mask = data[start - 4 : start] * (size // 4 + 1)
+            payload = bytes(byte ^ key for byte, key in zip(data[start : start + size], mask, strict=False))
+            if data[0] & 15 == 2:
+                assert payload.endswith(b"\0")  # one whole message to a frame, as it is documented
+                for receiver in self._members if self._is_relay else [member]:
+                    self._deliver(receiver, payload)
+            data = data[start + size :]
+        self._unread[member] = data
+
+    def _deliver(self, receiver: socket.socket, message: bytes) -> None:
+        if NOTICE in message:
+            receiver.sendall(frame(message))
+            return
+        for changed in self._fault(self._members.index(receiver), self._delivered[receiver], message):
+            if changed == CLOSE:
+                receiver.shutdown(socket.SHUT_RDWR)
+            else:
+                receiver.sendall(changed if isinstance(changed, Raw) else frame(changed))
+        self._delivered[receiver] += 1
+
+
+class Raw(bytes):
+    """Bytes that are no payload but go out as they are."""
+
+
 CLOSE = b"close"
 AT = 20
 """The message that suffers: behind the first ones, long before the last."""
@@ -149,6 +209,26 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 }
 
 
+WEBSOCKET_FAULTS: dict[str, tuple[Fault, str]] = {
+    "a frame is text": (at(lambda m: [Raw(frame(m, 0x81))]), "a frame with opcode 1"),
+    "a frame has a reserved bit": (at(lambda m: [Raw(frame(m, 0xC2))]), "a frame with reserved bits"),
+    "a frame has a mask": (
+        at(lambda m: [Raw(b"\x82" + bytes([0x80 | len(m)]) + b"\0\0\0\0" + m)]),
+        "a frame with a mask",
+    ),
+    "a ping is too long": (at(lambda m: [Raw(frame(b"x" * 126, 0x89)), m]), "a control frame of 126 bytes"),
+    "a close frame comes": (
+        at(lambda m: [Raw(frame(b"\x03\xe8", 0x88))]),
+        "lost: closed by the server with a close frame",
+    ),
+    "a length is one too small": (
+        at(lambda m: [Raw(b"\x82" + bytes([len(m) - 1]) + m)]),
+        "connection 0: ",
+    ),
+    "a frame is empty, its message lost": (at(lambda m: [b""]), "lost or reordered: message 21 of sender 0"),
+}
+
+
 def run_load(program: Path, port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(program), *arguments, "--port", str(port), "--seconds", "0.2", "--warm-up", "0.05"]
     return subprocess.run(command, capture_output=True, text=True, timeout=40, input="go on\n")
@@ -161,6 +241,65 @@ def test_echo_fails_and_says_what_when(name: str, programs: dict[str, Path]) -> 
         done = run_load(programs["loadgen"], server.port, "echo", "--connections", "2", "--depth", "4")
     assert sentence in done.stderr
     assert (done.returncode, done.stdout) == (1, "")
+
+
+@pytest.mark.parametrize("name", FAULTS | WEBSOCKET_FAULTS)
+def test_echo_in_frames_fails_and_says_what_when(name: str, programs: dict[str, Path]) -> None:
+    fault, sentence = (FAULTS | WEBSOCKET_FAULTS)[name]
+    with FaultyWebSocketServer(fault, is_relay=False) as server:
+        done = run_load(programs["loadgen"], server.port, "echo", "--websocket", "--connections", "2", "--depth", "4")
+    assert sentence in done.stderr
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+@pytest.mark.parametrize("name", [name for name in FAULTS | WEBSOCKET_FAULTS if "another's" not in name])
+def test_a_room_in_frames_fails_and_says_what_when(name: str, programs: dict[str, Path]) -> None:
+    fault, sentence = (FAULTS | WEBSOCKET_FAULTS)[name]
+    load = ("relay", "--websocket", "--connections", "3", "--publishers", "1", "--depth", "4")
+    with FaultyWebSocketServer(fault, is_relay=True) as server:
+        done = run_load(programs["loadgen"], server.port, *load)
+    assert sentence in done.stderr
+    assert done.returncode == 1
+
+
+ODD: dict[str, Fault] = {
+    "a message comes in two frames": at(lambda m: [m[:30], m[30:]]),
+    "a message comes in pieces of one frame": at(lambda m: [Raw(frame(m[:30], 0x02) + frame(m[30:], 0x80))]),
+    "the NUL comes by itself": at(lambda m: [m[:-1], m[-1:]]),
+    "a frame without a byte comes between": at(lambda m: [b"", m]),
+}
+
+
+@pytest.mark.parametrize("name", [*ODD, "each message comes in its frame"])
+def test_frames_that_are_not_one_whole_message_are_counted(name: str, programs: dict[str, Path]) -> None:
+    with FaultyWebSocketServer(ODD.get(name, lambda receiver, count, m: [m]), is_relay=False) as server:
+        done = run_load(programs["loadgen"], server.port, "echo", "--websocket", "--connections", "2", "--depth", "4")
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["odd_frames"] > 0) == (name in ODD)
+    assert result["frames"] >= result["messages"] > 0
+
+
+def test_two_messages_in_one_frame_are_counted_as_odd(programs: dict[str, Path]) -> None:
+    held: list[bytes] = []
+
+    def fault(receiver: int, count: int, message: bytes) -> list[bytes]:
+        if (receiver, count) == (0, AT):
+            held.append(message)
+            return []
+        return [held.pop() + message] if receiver == 0 and held else [message]
+
+    with FaultyWebSocketServer(fault, is_relay=False) as server:
+        done = run_load(programs["loadgen"], server.port, "echo", "--websocket", "--depth", "4")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout.splitlines()[-1])["odd_frames"] == 1
+
+
+def test_a_handshake_that_is_answered_with_another_key_is_told(programs: dict[str, Path]) -> None:
+    with FaultyWebSocketServer(lambda receiver, count, m: [m], is_relay=False, salt=b"salt") as server:
+        done = run_load(programs["loadgen"], server.port, "echo", "--websocket")
+    assert "Sec-WebSocket-Accept is" in done.stderr
+    assert done.returncode == 1
 
 
 @pytest.mark.parametrize(
