@@ -28,7 +28,18 @@ from .errors import (
     XMLSocketError,
 )
 from .limits import HistoryLimits, Limits, RoomLimits
-from .net import Connection, Handler, Server, Traffic, connect, serve
+from .net import (
+    Connection,
+    Handler,
+    PolicyClient,
+    PolicyServer,
+    Server,
+    Traffic,
+    connect,
+    load_policy,
+    serve,
+    serve_policy,
+)
 from .rooms import KeptMessage, Room, Rooms
 
 __all__ = [
@@ -53,7 +64,9 @@ __all__ = [
     "OpenError",
     "OpenTimeoutError",
     "OversizedMessageError",
+    "PolicyClient",
     "PolicyError",
+    "PolicyServer",
     "RemoteProtocolError",
     "Room",
     "RoomError",
@@ -65,6 +78,8 @@ __all__ = [
     "UnencodableMessageError",
     "XMLSocketError",
     "connect",
+    "load_policy",
     "serve",
+    "serve_policy",
     "sync",
 ]

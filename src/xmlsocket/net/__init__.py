@@ -11,6 +11,26 @@ from .client import connect
 from .connection import Connection
 from .endpoint import Traffic
 from .handler import ConnectionHandler, Handler
+from .policy_answer import PolicyAnswer, load_policy
+from .policy_client import PolicyClient
+from .policy_probe import Probe, probe_policy
+from .policy_server import PolicyServer, PolicyStatistics, serve_policy
 from .server import Server, serve
 
-__all__ = ["Connection", "ConnectionHandler", "Handler", "Server", "Traffic", "connect", "serve"]
+__all__ = [
+    "Connection",
+    "ConnectionHandler",
+    "Handler",
+    "PolicyAnswer",
+    "PolicyClient",
+    "PolicyServer",
+    "PolicyStatistics",
+    "Probe",
+    "Server",
+    "Traffic",
+    "connect",
+    "load_policy",
+    "probe_policy",
+    "serve",
+    "serve_policy",
+]
