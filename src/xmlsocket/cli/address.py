@@ -24,8 +24,12 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if self.host and ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
     """Read an address; the host may be left out (``:9000``), and so may the port (``example.com``).
+
+    Args:
+        text: As it was typed.
+        default_port: The port where it names none.
 
     Raises:
         ConfigurationError: It is none.
@@ -37,13 +41,13 @@ def parse_address(text: str) -> Address:
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or not host or (rest and not rest.startswith(":")):
-            raise ConfigurationError(f"{text!r} is no address; an IPv6 one is written as [::1]:{DEFAULT_PORT}")
+            raise ConfigurationError(f"{text!r} is no address; an IPv6 one is written as [::1]:{default_port}")
         colon, port = rest[:1], rest[1:]
     elif text.count(":") > 1:
-        raise ConfigurationError(f"put an IPv6 address into brackets: [{text}]:{DEFAULT_PORT}, not {text!r}")
+        raise ConfigurationError(f"put an IPv6 address into brackets: [{text}]:{default_port}, not {text!r}")
     else:
         host, colon, port = text.partition(":")
-    return Address(host or DEFAULT_HOST, parse_port(port) if colon else DEFAULT_PORT)
+    return Address(host or DEFAULT_HOST, parse_port(port) if colon else default_port)
 
 
 def parse_port(text: str) -> int:

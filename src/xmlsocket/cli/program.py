@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from ..errors import ConfigurationError, MessageError, PolicyError, XMLSocketError
-from . import connect, doctor, gateway, history, policy, ruffle, send, serve
+from . import connect, doctor, gateway, history, policy, ruffle, send, serve, top
 from .console import complain, err, out, printable, tolerate_any_text
 
 FAILED: Final = 1
@@ -54,6 +54,7 @@ connect.add_to(app)
 send.add_to(app)
 gateway.add_to(app)
 doctor.add_to(app)
+top.add_to(app)
 app.add_typer(policy.app)
 app.add_typer(history.app)
 app.add_typer(ruffle.app)
