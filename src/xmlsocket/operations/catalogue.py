@@ -82,7 +82,24 @@ _ROOMS: Final = _section(
     "Rooms",
     Metric("xmlsocket_rooms", "gauge", "Rooms with members here"),
     Metric("xmlsocket_members", "gauge", "Members in all rooms here; one that is in two rooms counts twice"),
+)
+
+_HISTORY: Final = _section(
+    "History",
     Metric("xmlsocket_history_file_bytes", "gauge", "Size of the history on the disk, its write-ahead log included"),
+    Metric("xmlsocket_history_bytes", "gauge", "Memory that the history takes where it is in no file"),
+    Metric("xmlsocket_history_pending", "gauge", "Messages that wait for the disk; nobody has seen them yet"),
+    Metric("xmlsocket_history_kept_total", "counter", "Messages that are on the disk"),
+    Metric(
+        "xmlsocket_history_refused_total",
+        "counter",
+        "Messages that were refused because the disk could not take them, or not as fast as they came",
+    ),
+    Metric(
+        "xmlsocket_history_commit_seconds",
+        "summary",
+        "Commits, each of all messages that had come together, and their time",
+    ),
 )
 
 _BROKER: Final = _section(
@@ -92,8 +109,6 @@ _BROKER: Final = _section(
         "gauge",
         "1 while messages can be kept and carried to other nodes, 0 while the broker or the disk refuses",
     ),
-    Metric("xmlsocket_history_pending", "gauge", "Messages that wait to be kept; nobody has seen them yet"),
-    Metric("xmlsocket_history_bytes", "gauge", "Memory that the history takes where it is in no file"),
 )
 
 _GATEWAY: Final = _section(
@@ -135,7 +150,7 @@ _PROCESS: Final = _section(
     Metric("process_max_fds", "gauge", "Descriptors that the system allows"),
 )
 
-METRICS: Final = (*_CONNECTIONS, *_TRAFFIC, *_ROOMS, *_BROKER, *_GATEWAY, *_LOOP, *_PROCESS)
+METRICS: Final = (*_CONNECTIONS, *_TRAFFIC, *_ROOMS, *_HISTORY, *_BROKER, *_GATEWAY, *_LOOP, *_PROCESS)
 """Every metric, in the order of the reference."""
 
 _FAMILIES: Final = {name: metric for metric in METRICS for name in metric.sample_names}

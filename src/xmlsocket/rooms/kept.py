@@ -7,6 +7,7 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
@@ -51,6 +52,8 @@ class HistoryBroker(ProcessBroker):
         self._pending = 0
         self._thread: threading.Thread | None = None
         self._is_failing = False
+        self._kept = self._refused = self._commits = 0
+        self._commit_seconds = 0.0
 
     async def start(self) -> None:
         """Open the file.
@@ -76,7 +79,13 @@ class HistoryBroker(ProcessBroker):
     @property
     def state(self) -> BrokerState:
         """See :class:`Broker`."""
-        counters = {"history_pending": float(self._pending)}
+        counters = {
+            "history_pending": self._pending,
+            "history_kept_total": self._kept,
+            "history_refused_total": self._refused,
+            "history_commit_seconds_count": self._commits,
+            "history_commit_seconds_sum": self._commit_seconds,
+        }
         if self._is_failing:
             return BrokerState(
                 False, "the history file cannot be written; messages that are to be kept are refused", counters
@@ -90,6 +99,7 @@ class HistoryBroker(ProcessBroker):
         if self._thread is None:
             future.set_exception(BrokerUnavailableError("the history is closed"))
         elif self._pending >= self._max_pending:
+            self._refused += 1
             future.set_exception(BrokerUnavailableError("the disk is slower than what is said"))
         else:
             self._pending += 1
@@ -134,10 +144,13 @@ class HistoryBroker(ProcessBroker):
         if not keeps:
             return
         outcome: list[KeptMessage] | sqlite3.Error
+        began = time.perf_counter()
         try:
             outcome = self._history.append([keep.message for keep in keeps])
         except sqlite3.Error as error:
             outcome = error
+        self._commits += 1
+        self._commit_seconds += time.perf_counter() - began
         self._loop.call_soon_threadsafe(self._settle, keeps, outcome)
         try:
             self._history.prune()
@@ -157,6 +170,7 @@ class HistoryBroker(ProcessBroker):
     def _settle(self, keeps: list[_Keep], outcome: list[KeptMessage] | sqlite3.Error) -> None:
         self._pending -= len(keeps)
         if isinstance(outcome, sqlite3.Error):
+            self._refused += len(keeps)
             if not self._is_failing:
                 logger.error("messages cannot be kept and are refused: %s", outcome)
             self._is_failing = True
@@ -166,6 +180,7 @@ class HistoryBroker(ProcessBroker):
         if self._is_failing:
             logger.warning("messages are kept again")
             self._is_failing = False
+        self._kept += len(keeps)
         for keep, message in zip(keeps, outcome, strict=True):
             self._receiver.receive_kept(keep.message.room, message, keep.origin)
             _succeed(keep.future, message)
