@@ -6,3 +6,7 @@ May import: errors, limits, and from rooms what a broker is. Start reading at ``
 """
 
 from __future__ import annotations
+
+from .nats_broker import NatsBroker
+
+__all__ = ["NatsBroker"]

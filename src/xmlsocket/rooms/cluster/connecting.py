@@ -10,17 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import NoRespondersError
+
 from ...errors import ConfigurationError
 from ...limits import ClusterLimits
-
-try:
-    import nats.errors
-    from nats.aio.client import Client
-    from nats.aio.msg import Msg
-    from nats.aio.subscription import Subscription
-    from nats.errors import NoRespondersError
-except ModuleNotFoundError as error:  # the rest of the package works without
-    raise ConfigurationError('a cluster needs the package nats-py: pip install "xmlsocket[cluster]"') from error
 
 __all__ = [
     "Address",

@@ -145,8 +145,8 @@ def entries_of(body: bytes) -> list[str]:
 
 
 QUESTION, STANDINGS, LIST_QUESTION, LIST, DONE = "?", "=", "*", "#", "."
-"""What passes between two nodes: who is in these rooms, and the answer; where do you stand in all rooms, and the answer,
-which has no names; and that this was the whole answer, in how many notes."""
+"""What passes between two nodes: who is in these rooms, and an answer; where do you stand in all rooms, and an answer,
+without names; and that this was the whole answer, in how many notes."""
 
 
 class Note(NamedTuple):

@@ -90,11 +90,8 @@ class Inquiries:
         self._open: dict[int, Inquiry] = {}
         self._number = 0
         self._gathering: Inquiry | None = None
-
-    def start(self) -> None:
-        """Begin to hear questions and answers."""
-        self._session.listen(self._session.subjects.ask, self._hear)
-        self._session.listen(self._session.subjects.node(self._session.node), self._hear)
+        session.listen(session.subjects.ask, self._hear)
+        session.listen(session.subjects.node(session.node), self._hear)
 
     def ask_soon(self, room: str) -> Inquiry:
         """Ask all nodes about a room, together with the other rooms of this turn of the loop."""

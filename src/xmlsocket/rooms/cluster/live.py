@@ -19,47 +19,13 @@ from .envelope import ARRIVAL, DEPARTURE, MESSAGE, TEXT, Head, Standing, pack, p
 from .heard_room import HeardRoom, Peer
 from .inquiries import Inquiries, Inquiry
 from .nodes import Nodes
+from .own_room import OwnRoom
 from .session import Session, Unsubscribe
 
 _FLUSH_SIZE = 65_536  # characters of a room that do not wait for the end of the turn
 _TICK = 0.25
 _PACE = 0.1  # seconds between questions to one node for rooms whose state is not known
 _LIST_AGE = 1.0
-
-
-class OwnRoom:
-    """What this node says in a room.
-
-    Attributes:
-        name: Its name.
-        subject: Where it says it.
-        epoch: See ``envelope``.
-        seq: See ``envelope``.
-        texts: See ``envelope``.
-        entries: Said in this turn, and not yet sent.
-        size: About how long these are, in characters.
-        names: Who is in the room on this node, and how many times.
-        announced: When the others were told last where the room stands, on the loop's clock.
-        spoken: When something was said last.
-    """
-
-    __slots__ = ("announced", "entries", "epoch", "name", "names", "seq", "size", "spoken", "subject", "texts")
-
-    def __init__(self, name: str, subject: str, epoch: int, now: float) -> None:
-        self.name = name
-        self.subject = subject
-        self.epoch = epoch
-        self.seq = 0
-        self.texts = 0
-        self.entries: list[str] = []
-        self.size = 0
-        self.names: dict[str, int] = {}
-        self.announced = self.spoken = now
-
-    def standing(self, *, has_names: bool) -> Standing:
-        """Where it stands."""
-        names = list(self.names) if has_names else []
-        return Standing(self.name, self.epoch, self.seq, self.texts, len(self.names), names)
 
 
 class _Open:
@@ -109,17 +75,16 @@ class Live:
         self._list: Inquiry | None = None
         self._task: asyncio.Task[None] | None = None
         self._inquiries = Inquiries(session, nodes, stand=self._stand, learn=self._learn, complete=self._complete)
+        session.on_change(self._connected)
+        nodes.on_change(self._changed)
 
     def attach(self, receiver: Receiver) -> None:
         """See ``Broker``."""
         self._receiver = receiver
 
     def start(self) -> None:
-        """Begin to tell others, and to hear them. Before the session starts, or after."""
+        """Begin to tell others. Before the session starts."""
         self._loop = asyncio.get_running_loop()
-        self._inquiries.start()
-        self._session.on_change(self._connected)
-        self._nodes.on_change(self._changed)
         self._task = asyncio.create_task(self._tick(), name="live rooms")
 
     async def close(self) -> None:

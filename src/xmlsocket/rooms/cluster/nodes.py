@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ...errors import BrokerUnavailableError
 from .connecting import Msg
-from .session import Session, Unsubscribe
+from .session import Session
 
 logger = logging.getLogger("xmlsocket.cluster")
 
@@ -50,9 +50,11 @@ class Nodes:
         self._confirmed: float | None = None
         self._listeners: list[Callable[[str, bool], None]] = []
         self._lapse_listeners: list[Callable[[], None]] = []
-        self._subscriptions: list[Unsubscribe] = []
         self._task: asyncio.Task[None] | None = None
         self._confirming: asyncio.Task[None] | None = None
+        session.listen(session.subjects.nodes, self._hear)
+        session.listen(session.subjects.greeting(session.node), self._hear)
+        session.on_change(self._connected)
 
     @property
     def alive(self) -> list[str]:
@@ -72,15 +74,7 @@ class Nodes:
         self._lapse_listeners.append(listener)
 
     def start(self) -> None:
-        """Begin to give and to take signs of life. Before the session starts, or after."""
-        subjects = self._session.subjects
-        self._subscriptions = [
-            self._session.listen(subjects.nodes, self._hear),
-            self._session.listen(subjects.greeting(self._session.node), self._hear),
-        ]
-        self._session.on_change(self._connected)
-        if self._session.is_connected:
-            self._connected(True)
+        """Begin to give signs of life, and to look for those of others. Before the session starts."""
         self._task = asyncio.create_task(self._live(), name="heartbeat")
 
     async def close(self) -> None:
@@ -92,8 +86,6 @@ class Nodes:
                     await task
         self._task = self._confirming = None
         self._say(_BYE)
-        for unsubscribe in self._subscriptions:
-            unsubscribe()
 
     def _say(self, word: bytes, subject: str | None = None) -> bool:
         payload = b" ".join((_VERSION, self._session.node.encode(), word))

@@ -12,25 +12,14 @@ import contextlib
 import logging
 import random
 import secrets
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from ...errors import BrokerError, BrokerUnavailableError, ConfigurationError
 from ...limits import ClusterLimits
-from .connecting import (
-    Msg,
-    NatsClient,
-    NoRespondersError,
-    Refused,
-    Sink,
-    Subscription,
-    abort,
-    connect,
-    parse,
-    tls_context,
-)
+from .connecting import Msg, NatsClient, NoRespondersError, Refused, abort, connect, parse, tls_context
+from .outgoing import Heard, Outgoing, OutgoingQueue
 from .subjects import Subjects
 
 logger = logging.getLogger("xmlsocket.cluster")
@@ -38,9 +27,6 @@ logger = logging.getLogger("xmlsocket.cluster")
 Unsubscribe = Callable[[], None]
 
 _ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
-_OVERHEAD: Final = (
-    200  # what a message costs in the queue beside its payload, for flat rates against floods of tiny ones
-)
 _POLL: Final = 0.25  # seconds between looks at whether nats-py still holds itself for connected
 
 
@@ -98,12 +84,10 @@ class Session:
         self._task: asyncio.Task[None] | None = None
         self._first: asyncio.Future[None] | None = None  # the outcome that start() waits for
         self._last_error = ""
-        self._subscriptions: dict[int, _Subscription] = {}
+        self._subscriptions: dict[int, Heard] = {}
         self._next_id = 0
         self._listeners: list[Callable[[bool], None]] = []
-        self._queue: deque[_Outgoing] = deque()
-        self._queued = 0
-        self._writer_waits: asyncio.Future[None] | None = None
+        self._queue = OutgoingQueue()
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
         self._answers: dict[str, asyncio.Future[Msg]] = {}
         self.listen(f"{self._inbox}.*", self._answered)
@@ -124,7 +108,7 @@ class Session:
     @property
     def outgoing_size(self) -> int:
         """What waits for NATS to take it, in bytes."""
-        return self._queued
+        return self._queue.size
 
     @property
     def why_away(self) -> str:
@@ -182,10 +166,10 @@ class Session:
             False if the queue is full or the server away: the message was dropped, and counted.
         """
         limit = self.limits.max_outgoing_size
-        if not self.is_connected or self._queued > (limit * 5 // 4 if is_urgent else limit):
+        if not self.is_connected or self._queue.size > (limit * 5 // 4 if is_urgent else limit):
             self.dropped += 1
             return False
-        self._enqueue(_Outgoing(subject, payload), is_urgent=is_urgent)
+        self._queue.put(Outgoing(subject, payload), is_urgent=is_urgent)
         return True
 
     def listen(self, subject: str, callback: Callable[[Msg], None]) -> Unsubscribe:
@@ -195,14 +179,14 @@ class Session:
         server sent them. What is published on this connection is not delivered to it.
         """
         self._next_id += 1
-        key, subscription = self._next_id, _Subscription(subject, callback)
+        key, subscription = self._next_id, Heard(subject, callback)
         self._subscriptions[key] = subscription
         if self._nc is not None and self.is_connected:
-            self._enqueue(_Outgoing(act=subscription.begin))
+            self._queue.put(Outgoing(act=subscription.begin))
 
         def unsubscribe() -> None:
             if self._subscriptions.pop(key, None) is not None and self.is_connected:
-                self._enqueue(_Outgoing(act=subscription.end))
+                self._queue.put(Outgoing(act=subscription.end))
 
         return unsubscribe
 
@@ -247,13 +231,13 @@ class Session:
         """
         if not self.is_connected:
             raise BrokerUnavailableError(f"NATS is away: {self._last_error or 'not connected'}")
-        if self._queued > self.limits.max_outgoing_size * 5 // 4:
+        if self._queue.size > self.limits.max_outgoing_size * 5 // 4:
             self.dropped += 1
             raise BrokerUnavailableError("too much waits for NATS to take it")
         token = secrets.token_hex(8)
         answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         self._answers[token] = answer
-        self._enqueue(_Outgoing(subject, payload, f"{self._inbox}.{token}", dict(headers) if headers else None))
+        self._queue.put(Outgoing(subject, payload, f"{self._inbox}.{token}", dict(headers) if headers else None))
         try:
             async with asyncio.timeout(timeout):
                 message = await answer
@@ -270,33 +254,9 @@ class Session:
         if answer is not None and not answer.done():
             answer.set_result(message)
 
-    def _enqueue(self, item: _Outgoing, *, is_urgent: bool = False) -> None:
-        self._queued += len(item.payload) + _OVERHEAD
-        if is_urgent:
-            self._queue.appendleft(item)
-        else:
-            self._queue.append(item)
-        if self._writer_waits is not None and not self._writer_waits.done():
-            self._writer_waits.set_result(None)
-
     async def _write(self, nc: NatsClient, lost: asyncio.Future[None]) -> None:
-        queue = self._queue
         try:
-            while True:
-                while queue:
-                    item = queue.popleft()
-                    self._queued -= len(item.payload) + _OVERHEAD
-                    if item.act is not None:
-                        await item.act(nc)
-                    elif len(item.payload) > nc.max_payload:
-                        self.dropped += 1
-                        logger.error("%d bytes for NATS, which takes %d: dropped", len(item.payload), nc.max_payload)
-                    else:
-                        await nc.publish(item.subject, item.payload, item.reply, item.headers)
-                self._writer_waits = asyncio.get_running_loop().create_future()
-                await self._writer_waits
-        except asyncio.CancelledError:
-            raise
+            await self._queue.write(nc)
         except Exception as error:  # of all kinds that nats-py may raise: they all end this connection
             self._lose(lost, error)
 
@@ -354,8 +314,7 @@ class Session:
     async def _serve(self, nc: NatsClient, lost: asyncio.Future[None]) -> None:
         was_first = self._nc is None
         self._nc = nc
-        for subscription in list(self._subscriptions.values()):
-            await subscription.begin(nc)
+        await self._subscribe_again(nc)
         writer = asyncio.create_task(self._write(nc, lost), name="NATS writer")
         self.is_connected = True
         self.connected_since = asyncio.get_running_loop().time()
@@ -371,14 +330,23 @@ class Session:
             writer.cancel()
             self.is_connected = False
             self.connected_since = None
-            self.dropped += sum(item.act is None for item in self._queue)
-            self._queue.clear()
-            self._queued = 0
+            self.dropped += self._queue.clear()
             for answer in self._answers.values():
                 if not answer.done():
                     answer.set_exception(BrokerUnavailableError("the connection to NATS was lost"))
             self._tell(False)
         logger.warning("lost the connection to NATS: %s", self._last_error or "it ended")
+
+    async def _subscribe_again(self, nc: NatsClient) -> None:
+        begun: dict[int, Heard] = {}
+        # Others come and go meanwhile.
+        while new := {key: heard for key, heard in self._subscriptions.items() if key not in begun}:
+            for heard in new.values():
+                await heard.begin(nc)
+            begun |= new
+        for key, heard in begun.items():
+            if key not in self._subscriptions:
+                self._queue.put(Outgoing(act=heard.end))
 
     def _tell(self, is_connected: bool) -> None:
         for listener in list(self._listeners):
@@ -390,46 +358,3 @@ class Session:
 
 class _NobodyError(BrokerUnavailableError):
     """The server says that nobody listens there."""
-
-
-class _Outgoing:
-    __slots__ = ("act", "headers", "payload", "reply", "subject")
-
-    def __init__(
-        self,
-        subject: str = "",
-        payload: bytes = b"",
-        reply: str = "",
-        headers: dict[str, str] | None = None,
-        act: Callable[[NatsClient], Awaitable[None]] | None = None,
-    ) -> None:
-        self.subject = subject
-        self.payload = payload
-        self.reply = reply
-        self.headers = headers
-        self.act = act
-
-
-class _Subscription:
-    __slots__ = ("_callback", "_handle", "_nc", "_subject")
-
-    def __init__(self, subject: str, callback: Callable[[Msg], None]) -> None:
-        self._subject = subject
-        self._callback = callback
-        self._nc: NatsClient | None = None
-        self._handle: Subscription | None = None
-
-    def _deliver(self, message: Msg) -> None:
-        try:
-            self._callback(message)
-        except Exception:
-            logger.exception("a message from NATS on %s was not understood", self._subject)
-
-    async def begin(self, nc: NatsClient) -> None:
-        self._nc = nc
-        self._handle = await nc.subscribe(self._subject, future=Sink(self._deliver))
-
-    async def end(self, nc: NatsClient) -> None:
-        if self._handle is not None and self._nc is nc:
-            await self._handle.unsubscribe()
-            self._handle = None
