@@ -1,4 +1,4 @@
-"""Layers import downwards only: the table of the design, read from the imports themselves."""
+"""Layers import downwards only: the table of the design, read from the imports themselves; and any may come first."""
 
 from __future__ import annotations
 
@@ -49,6 +49,11 @@ def layer_of(path: Path) -> str:
     return path.relative_to(ROOT).with_suffix("").parts[0]
 
 
+NAMES = [
+    ".".join(("xmlsocket", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+    for path in sorted(ROOT.rglob("*.py"))
+    if path.name != "__main__.py"
+]
 MODULES = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.py"))}
 
 
@@ -77,3 +82,37 @@ def test_importing_the_library_brings_in_nothing_beyond_the_standard_library():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+# Importing any module begins with the package itself, so what that loads is there first in every process.
+IMPORT_ALONE = """
+import importlib, sys, traceback
+
+import xmlsocket
+first = set(sys.modules)
+for name in sys.argv[1:]:
+    for loaded in [loaded for loaded in sys.modules if loaded.startswith("xmlsocket.") and loaded not in first]:
+        del sys.modules[loaded]
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        traceback.print_exc()
+        print(name)
+"""
+
+
+def test_every_module_can_be_the_first_that_is_imported():
+    found = subprocess.run(
+        [sys.executable, "-W", "error", "-c", IMPORT_ALONE, *NAMES], capture_output=True, text=True, check=False
+    )
+    assert (found.stdout, found.returncode) == ("", 0), found.stderr
+
+
+def test_only_the_command_line_prints():
+    printing = [
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "print"
+    ]
+    assert printing == []
