@@ -512,6 +512,12 @@ class ClusterLimits(LimitSet):
         unit="seconds",
         why="for the other nodes to say who is in a room; a node that is busy longer is left out until it has said it",
     )
+    store_timeout: float = limit(
+        3.0,
+        unit="seconds",
+        why="for NATS to say that it has stored messages of a kept room; then the node looks up what became of them, "
+        "and the senders wait until that is known",
+    )
 
     def __post_init__(self) -> None:
         LimitSet.__post_init__(self)
