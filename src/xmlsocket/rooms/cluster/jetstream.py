@@ -1,0 +1,137 @@
+"""The few requests to JetStream that kept rooms need. They are alike in all servers since 2.9.
+
+Streams are asked through ``STREAM.MSG.GET``, which only the stream's leader answers: what it says is the newest.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from ...errors import BrokerUnavailableError
+from .connecting import NoRespondersError
+from .session import Session
+
+_MESSAGE_NOT_FOUND: Final = 10037
+_WRONG_LAST_SEQUENCE: Final = 10071
+_STREAM_NOT_FOUND: Final = 10059
+
+
+class JetStreamError(Exception):
+    """JetStream answered that it cannot do what was asked; nothing was done. Does not leave this package.
+
+    Attributes:
+        code: JetStream's number of the error; 0 if JetStream is not there at all.
+        description: Its sentence.
+    """
+
+    def __init__(self, code: int, description: str) -> None:
+        super().__init__(code, description)
+        self.code = code
+        self.description = description
+
+    def __str__(self) -> str:
+        return f"{self.description} (JetStream error {self.code})" if self.code else self.description
+
+
+class ConflictError(JetStreamError):
+    """The subject's last sequence is not the expected one.
+
+    Attributes:
+        last: What it is, if the server says so.
+    """
+
+    def __init__(self, code: int, description: str) -> None:
+        super().__init__(code, description)
+        found = re.search(r"\d+$", description)
+        self.last = int(found[0]) if found else None
+
+
+class StreamNotFoundError(JetStreamError):
+    """There is no such stream."""
+
+
+class Stored(NamedTuple):
+    """A message in a stream."""
+
+    sequence: int
+    payload: bytes
+
+
+class JetStream:
+    """One node's way to JetStream.
+
+    Args:
+        session: The connection.
+        timeout: For an answer, in seconds.
+    """
+
+    def __init__(self, session: Session, timeout: float) -> None:
+        self._session = session
+        self._timeout = timeout
+
+    async def ask(self, api: str, request: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """Ask the API that ends with ``api``.
+
+        Raises:
+            JetStreamError: It refused.
+            BrokerUnavailableError: It did not answer; it may have done it.
+        """
+        payload = b"" if request is None else json.dumps(request).encode()
+        return await self._request(f"$JS.API.{api}", payload)
+
+    async def store(self, stream: str, subject: str, payload: bytes, expected: int) -> int:
+        """Store a message if ``expected`` is the sequence of the subject's last one (0: there is none).
+
+        The expected sequence makes it impossible to store it twice, so there is no ``Nats-Msg-Id``, for which a server
+        keeps a table.
+
+        Returns:
+            Its sequence.
+
+        Raises:
+            ConflictError: It is not, and nothing was stored.
+            JetStreamError: Nothing was stored.
+            BrokerUnavailableError: It may have been stored.
+        """
+        headers = {"Nats-Expected-Last-Subject-Sequence": str(expected), "Nats-Expected-Stream": stream}
+        return int((await self._request(subject, payload, headers))["seq"])
+
+    async def last(self, stream: str, subject: str) -> Stored | None:
+        """Get the subject's last message."""
+        return await self._get(stream, {"last_by_subj": subject})
+
+    async def next(self, stream: str, subject: str, sequence: int) -> Stored | None:
+        """Get the subject's first message with this sequence or a higher one."""
+        return await self._get(stream, {"seq": max(sequence, 1), "next_by_subj": subject})
+
+    async def purge(self, stream: str, subject: str, sequence: int) -> None:
+        """Delete the subject's messages with lower sequences."""
+        await self.ask(f"STREAM.PURGE.{stream}", {"filter": subject, "seq": sequence})
+
+    async def _get(self, stream: str, request: Mapping[str, object]) -> Stored | None:
+        try:
+            found = (await self.ask(f"STREAM.MSG.GET.{stream}", request))["message"]
+        except JetStreamError as error:
+            if error.code == _MESSAGE_NOT_FOUND:
+                return None
+            raise
+        return Stored(int(found["seq"]), base64.b64decode(found.get("data", "")))
+
+    async def _request(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        try:
+            message = await self._session.request(subject, payload, headers=headers, timeout=self._timeout)
+        except BrokerUnavailableError as error:
+            if isinstance(error.__cause__, NoRespondersError):
+                raise JetStreamError(0, "no JetStream answers: it is disabled, or has no leader now") from error
+            raise
+        answer: dict[str, Any] = json.loads(message.data)
+        refusal = answer.get("error")
+        if refusal is not None:
+            code, description = int(refusal.get("err_code", 0)), str(refusal.get("description", "no reason given"))
+            kinds = {_WRONG_LAST_SEQUENCE: ConflictError, _STREAM_NOT_FOUND: StreamNotFoundError}
+            raise kinds.get(code, JetStreamError)(code, description)
+        return answer
