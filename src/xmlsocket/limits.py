@@ -155,11 +155,11 @@ class Limits(LimitSet):
         why="to connect, TLS included; XMLSocket.timeout is 20,000 ms in Adobe's player",
         side="client",
     )
-    detection_timeout: float = limit(
+    detection_timeout: float | None = limit(
         0.5,
         unit="seconds",
         why="how long a silent client may still turn out to speak HTTP or to ask for a policy; both speak at once, "
-        "so half a second covers any usual round trip",
+        "so half a second covers any usual round trip. none: a handler meets nobody who has not spoken",
         side="server",
     )
     first_byte_timeout: float | None = limit(
@@ -301,7 +301,7 @@ class ServerLimitOptions(LimitOptions, total=False):
 
     max_connections: int | None
     max_connections_per_address: int | None
-    detection_timeout: float
+    detection_timeout: float | None
     first_byte_timeout: float | None
     max_handshake_size: int
     handshake_timeout: float | None
@@ -511,12 +511,6 @@ class ClusterLimits(LimitSet):
         1.0,
         unit="seconds",
         why="for the other nodes to say who is in a room; a node that is busy longer is left out until it has said it",
-    )
-    store_timeout: float = limit(
-        3.0,
-        unit="seconds",
-        why="for NATS to say that it has stored messages of a kept room; then the node looks up what became of them, "
-        "and the senders wait until that is known",
     )
 
     def __post_init__(self) -> None:

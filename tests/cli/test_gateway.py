@@ -119,6 +119,51 @@ def test_a_refused_target_is_in_the_log():
         assert "1 x the server behind the gateway cannot be reached" in daemon.stdout
 
 
+def test_hangup_without_a_terminal_reads_the_policy_anew_and_ends_nothing(tmp_path):
+    file = tmp_path / "policy.xml"
+    file.write_text(POLICY)
+
+    def ask(port: int) -> str:
+        with Client(port) as player:
+            player.send("<policy-file-request/>")
+            return player.receive()
+
+    with old_server() as port, gateway("--target", f"127.0.0.1:{port}", "--policy", str(file)) as daemon:
+        with connect(f"ws://localhost:{daemon.port}/", compression=None) as client:
+            assert ask(daemon.port) == POLICY
+            file.write_text(POLICY.replace("*.example.com", "other.example"))
+            daemon.send_signal(signal.SIGHUP)
+            daemon.wait_for("read .*policy.xml anew")
+            assert "other.example" in ask(daemon.port)
+            file.write_text("<cross-domain-policy>")
+            daemon.send_signal(signal.SIGHUP)
+            daemon.wait_for("the old policy stays", "stderr")
+            assert "other.example" in ask(daemon.port)
+            client.send(b"x\0")
+            assert client.recv(DEADLINE) == b"x\0"
+        assert daemon.stop() == 0
+
+
+def test_hangup_without_a_policy_is_a_line_in_the_log():
+    with old_server() as port, gateway("--target", f"127.0.0.1:{port}") as daemon:
+        assert talk(f"ws://localhost:{daemon.port}/", b"x\0") == [b"x\0"]
+        daemon.send_signal(signal.SIGHUP)
+        daemon.wait_for("SIGHUP reads the policy file anew, and there is none", "stderr")
+        assert talk(f"ws://localhost:{daemon.port}/", b"x\0") == [b"x\0"]
+        assert daemon.stop() == 0
+
+
+def test_a_server_that_speaks_first_is_heard_by_a_silent_player():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        greets = ("--speaks-first", "--detection-timeout", "0.05")
+        with gateway("--target", f"127.0.0.1:{port}", *greets) as daemon, Client(daemon.port) as player:
+            accepted = listener.accept()[0]
+            accepted.sendall(b"welcome\0")
+            assert player.receive() == "welcome"
+            accepted.close()
+
+
 def test_only_pages_of_an_allowed_origin_may_connect():
     with (
         old_server() as port,
@@ -157,6 +202,8 @@ def test_stopping_tells_browsers_that_the_server_goes_away():
         (("--target", "a:1", "--tls-key", "k.pem"), "--tls-cert"),
         (("--target", "a:1", "--max-message-size", "many"), "--max-message-size"),
         (("--target", "a:1", "--default", "b"), "none of the targets"),
+        (("--target", "a:1", "--detection-timeout", "1"), "needs --speaks-first"),
+        (("--target", "a:1", "--backoff-max", "1"), "there is no option"),
         (("--config", "/no/such/file.toml"), "cannot read"),
     ],
 )

@@ -20,6 +20,8 @@ from tests.net.peers import DEADLINE, peer_of, until
 from xmlsocket.errors import CloseReason, ConfigurationError
 from xmlsocket.gateway import Targets, parse_target
 
+SPEAKS_FIRST = {"speaks_first": True}
+SOON = {"detection_timeout": 0.02}
 WS = Path(__file__).parents[1] / "npm" / "node_modules" / "ws"
 
 # Messages
@@ -228,12 +230,44 @@ def test_without_a_default_plain_tcp_is_closed_and_nobody_is_connected_to():
     asyncio.run(main())
 
 
-def test_a_browser_that_was_silent_at_first_still_gets_to_the_target_that_it_asks_for():
+def test_a_browser_that_is_silent_at_first_is_led_to_what_it_asks_for_and_nowhere_before(runner):
     async def main() -> None:
         async with (
             upstream() as first,
             upstream() as second,
-            gateway(f"a={first.target}", f"b={second.target}", default="a", detection_timeout=0.02) as server,
+            gateway(f"a={first.target}", f"b={second.target}", default="a") as server,
+        ):
+            sock = socket.create_connection(("127.0.0.1", server.port), DEADLINE)
+            await asyncio.sleep(1.0)  # longer than any other server would wait before it meets a silent client
+            async with browser(server, "/b", sock=sock) as client:
+                await client.send(b"x\0")
+                assert await frames(client, 1) == messages("x")
+            assert first.received == []
+            assert [bytes(data) for data in second.received] == [b"x\0"]
+
+    runner(main())
+
+
+def test_whoever_never_speaks_is_led_nowhere_and_sent_away():
+    async def main() -> None:
+        async with (
+            upstream() as behind,
+            gateway(behind.target, first_byte_timeout=0.1) as server,
+            peer_of(server) as player,
+        ):
+            assert await player.read_all() == b""
+            assert server.closed_by_reason[CloseReason.FIRST_BYTE_TIMEOUT] == 1
+            assert behind.received == []
+
+    asyncio.run(main())
+
+
+def test_where_servers_speak_first_a_late_browser_still_gets_to_the_target_that_it_asks_for():
+    async def main() -> None:
+        async with (
+            upstream() as first,
+            upstream() as second,
+            gateway(f"a={first.target}", f"b={second.target}", default="a", how=SPEAKS_FIRST, **SOON) as server,
         ):
             sock = socket.create_connection(("127.0.0.1", server.port), DEADLINE)
             await until(lambda: first.writers)  # the gateway takes it for a player that waits for a greeting
@@ -242,6 +276,15 @@ def test_a_browser_that_was_silent_at_first_still_gets_to_the_target_that_it_ask
                 assert await frames(client, 1) == messages("x")
             assert [bytes(data) for data in first.received] == [b""]
             assert [bytes(data) for data in second.received] == [b"x\0"]
+
+    asyncio.run(main())
+
+
+def test_a_time_after_which_silent_clients_are_led_somewhere_needs_servers_that_speak_first():
+    async def main() -> None:
+        with pytest.raises(ConfigurationError, match="speak first"):
+            async with gateway("localhost:1", **SOON):
+                pass
 
     asyncio.run(main())
 
@@ -292,7 +335,7 @@ def test_a_server_that_speaks_first_is_heard_by_silent_players():
     async def main() -> None:
         async with (
             upstream(greet) as behind,
-            gateway(behind.target, detection_timeout=0.05) as server,
+            gateway(behind.target, how=SPEAKS_FIRST, **SOON) as server,
             peer_of(server) as player,
         ):
             assert await player.receive(8) == b"welcome\0"

@@ -22,7 +22,7 @@ _PROXY_VERSIONS: Final = ("v1", "v2")
 _SECURITY: Final = "Who may connect"
 _FILES: Final = ("policy", "tls_cert", "tls_key")
 _LISTS: Final = ("targets", "allowed_origins", "trusted_proxies")
-_SWITCHES: Final = ("proxy_protocol", "compression", "require_tls")
+_SWITCHES: Final = ("speaks_first", "proxy_protocol", "compression", "require_tls")
 _KEYS: Final = (
     "listen",
     *_LISTS,
@@ -73,6 +73,14 @@ def gateway(
                 "messages",
             ),
             show_default=False,
+        ),
+    ] = None,
+    speaks_first: Annotated[
+        bool | None,
+        typer.Option(
+            "--speaks-first",
+            help="The servers greet their clients: lead native players there that say nothing for detection_timeout. "
+            "Browsers need no such thing.",
         ),
     ] = None,
     send_proxy_protocol: Annotated[
@@ -158,6 +166,7 @@ def gateway(
         "listen": listen,
         "default": default,
         "mode": mode,
+        "speaks_first": speaks_first,
         "send_proxy_protocol": send_proxy_protocol,
         "log_level": log_level,
         "operations": operations,
@@ -193,6 +202,10 @@ def combine(given: Mapping[str, Any], limits: Mapping[str, str], config: Path | 
         raise ConfigurationError("--proxy-protocol needs --trusted-proxy ADDRESS, who may send such a header")
     if options.get("operations") is not None:
         parse_operations(options["operations"], "--operations")
+    if chosen.get("detection_timeout") is not None and not options.get("speaks_first"):
+        raise ConfigurationError(
+            "--detection-timeout is when a silent player is led to a server: it needs --speaks-first"
+        )
     if not options.get("targets"):
         raise ConfigurationError("say where to lead to: --target HOST:PORT of your server")
     return GatewaySettings(
@@ -200,6 +213,7 @@ def combine(given: Mapping[str, Any], limits: Mapping[str, str], config: Path | 
         port=port,
         targets=Targets([parse_target(text) for text in options["targets"]], options.get("default")),
         mode=choose(options.get("mode", "messages"), _MODES, "--mode"),
+        speaks_first=options.get("speaks_first", False),
         proxy_protocol=None if version is None else int(choose(version, _PROXY_VERSIONS, "--send-proxy-protocol")[1:]),
         tls_cert=options.get("tls_cert"),
         tls_key=options.get("tls_key"),

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import importlib.util
+import logging
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from rich.text import Text
@@ -14,16 +17,22 @@ from rich.text import Text
 from ..errors import ConfigurationError
 from ..gateway import Gateway, GatewayOptions, Targets
 from ..limits import GatewayLimits, Limits
+from ..net import Server
 from ..net.process import new_event_loop, settle_process, tune_process
-from .console import announce
+from .console import announce, printable
 from .daemon import Stopper, describe_totals, load_certificate
 from .logs import start_logging
 from .operations import showing, watch
 from .options import KnownLimit
 from .ports import find_free_port
 
+logger = logging.getLogger("xmlsocket.gateway")
+
 GATEWAY_LIMITS: Final[Mapping[str, KnownLimit]] = {
-    limit.name: KnownLimit(limit, owner)
+    # A slow side stops the other, so nobody is dropped for being slow unless it is asked for.
+    limit.name: KnownLimit(
+        dataclasses.replace(limit, default=None) if limit.name == "max_send_backlog" else limit, owner
+    )
     for owner in (Limits, GatewayLimits)
     for limit in owner.describe()
     if limit.side != "client" or limit.name == "open_timeout"  # it connects to servers, and tries once
@@ -40,6 +49,7 @@ class GatewaySettings:
         port: TCP port; 0 for any that is free.
         targets: Where clients may go.
         mode: See :class:`xmlsocket.gateway.GatewayOptions`.
+        speaks_first: See there.
         proxy_protocol: See there.
         tls_cert: File with the certificate chain, or ``None``.
         tls_key: File with its key, where that is not in the same file.
@@ -53,6 +63,7 @@ class GatewaySettings:
     port: int
     targets: Targets
     mode: str = "messages"
+    speaks_first: bool = False
     proxy_protocol: int | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
@@ -93,7 +104,11 @@ def run_gateway(settings: GatewaySettings, describe: Callable[[int], Iterable[Te
 
 def _make_gateway(settings: GatewaySettings) -> Gateway:
     own = {name: value for name, value in settings.limits.items() if GATEWAY_LIMITS[name].owner is GatewayLimits}
-    how: dict[str, Any] = {"mode": settings.mode, "proxy_protocol": settings.proxy_protocol}
+    how: dict[str, Any] = {
+        "mode": settings.mode,
+        "speaks_first": settings.speaks_first,
+        "proxy_protocol": settings.proxy_protocol,
+    }
     return Gateway(settings.targets, GatewayOptions(**how, limits=GatewayLimits(**own)))
 
 
@@ -115,6 +130,7 @@ async def _run(
         gateway.serve(host, port, **options, **limits) as running,
     ):
         status.server, status.upstreams, status.count_links = running.server, gateway.upstreams, lambda: gateway.links
+        _reload_policy_on_hangup(settings.options.get("policy"), running.server)
         settle_process()
         began = time.monotonic()
         *lines, last = describe(running.port)
@@ -123,3 +139,22 @@ async def _run(
         await stop.wait()
         announce(f"stopping; connections have {close_timeout:g} s to end, and a second signal ends them now")
     announce(describe_totals(running.server, time.monotonic() - began))
+
+
+def _reload_policy_on_hangup(policy: object, server: Server[bytes]) -> None:
+    """Read the policy file anew at SIGHUP, as daemons do; a file with an error in it changes nothing."""
+
+    def reload() -> None:
+        if not isinstance(policy, Path):
+            logger.warning("SIGHUP reads the policy file anew, and there is none")
+            return
+        try:
+            server.reload_policy(policy)
+        except ConfigurationError as error:
+            logger.error("the old policy stays: %s", error)
+        else:
+            announce(f"read {printable(str(policy))} anew")
+
+    # Where the process has a terminal, its window may be closed; the signal that says so is taken to stop it.
+    if hasattr(signal, "SIGHUP") and not callable(signal.getsignal(signal.SIGHUP)):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)

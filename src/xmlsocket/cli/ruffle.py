@@ -197,8 +197,7 @@ def serve_command(
         targets=targets,
         mode=choose(mode, ("messages", "stream"), "--mode"),
         log_level=choose(log_level.lower(), LOG_LEVELS, "--log-level"),
-        # Browsers open connections ahead of need, which must not reach the game's server; and a download takes a while.
-        limits={"detection_timeout": 5.0, "close_timeout": 30.0, **read_limits(explicit(limits))},
+        limits=read_limits(explicit(limits)),
         options={
             "pages": pages,
             "policy": _local_policy(port) if policy is None else Path(policy),
@@ -237,4 +236,7 @@ def _led_to(settings: GatewaySettings, path: str) -> str:
     return found.address if found is not None else "nowhere"
 
 
-app.command("serve")(add_limits(serve_command, GATEWAY_LIMITS))
+# Who comes to this port is a browser, and those speak first.
+_LIMITS: Final = {name: limit for name, limit in GATEWAY_LIMITS.items() if name != "detection_timeout"}
+
+app.command("serve")(add_limits(serve_command, _LIMITS))

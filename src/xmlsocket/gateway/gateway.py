@@ -22,13 +22,6 @@ from .targets import NamedTarget, Targets
 
 logger = logging.getLogger("xmlsocket.gateway")
 
-_DEFAULTS: dict[str, Any] = {
-    # A slow side stops the other, so what waits is bounded already, and nobody is dropped for being slow.
-    "max_send_backlog": None,
-    # The server behind may be the one to speak first, and its clients may only listen.
-    "first_byte_timeout": None,
-}
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayOptions:
@@ -37,11 +30,15 @@ class GatewayOptions:
     Attributes:
         mode: ``"messages"``: cut at NULs, each frame to a client holds one whole message. ``"stream"``: bytes as they
             come, for movies that use ``flash.net.Socket``.
+        speaks_first: The servers greet their clients before these say anything: a native player that is silent for
+            ``detection_timeout`` is led to the default target, to hear it. Otherwise nobody is led anywhere before it
+            has said something, as a silent connection may be a browser's, opened ahead of need.
         proxy_protocol: Tell the server whom a connection is for, by a PROXY protocol header of this version.
         limits: See :class:`GatewayLimits`.
     """
 
     mode: Literal["messages", "stream"] = "messages"
+    speaks_first: bool = False
     proxy_protocol: Literal[1, 2] | None = None
     limits: GatewayLimits = dataclasses.field(default_factory=GatewayLimits)
 
@@ -112,14 +109,19 @@ class Gateway(Handler[bytes]):
             host: As for :class:`xmlsocket.serve`.
             port: As there.
             **options: As there, all but ``encoding``, ``raw``, ``websocket``, ``detect`` and ``speaks_first``; and
-                ``open_timeout``, to reach a server. There is no ``max_send_backlog`` and no ``first_byte_timeout``
-                unless given.
+                ``open_timeout``, to reach a server. There is no ``max_send_backlog`` unless given, and
+                with ``speaks_first`` of the options no ``first_byte_timeout``.
 
         Raises:
             ConfigurationError: An argument cannot work.
             ListenError: The port is taken or needs privilege, or the host is not ours.
         """
-        options = {**_DEFAULTS, **options}
+        # A slow side stops the other, so what waits is bounded already, and nobody is dropped for being slow.
+        options.setdefault("max_send_backlog", None)
+        if self._options.speaks_first:
+            options.setdefault("first_byte_timeout", None)
+        elif options.setdefault("detection_timeout", None) is not None:
+            raise ConfigurationError("detection_timeout leads silent clients to servers that speak first: say so, too")
         names = Limits.__slots__
         limits = from_options(Limits, {name: options[name] for name in options if name in names})
         options["max_connections"] = _fit(limits)
