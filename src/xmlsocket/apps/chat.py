@@ -9,8 +9,9 @@ the ``<end>``. Attributes that are not known are ignored.
 ========================================  ==================================================================
 ``<login name>``                          ``<welcome name id server>``. Once a connection. The name is free again
                                           when the connection is over. ``names.py`` has the rules.
-``<join room>``                           ``<joined room>`` with a ``<member name>`` for everybody there, oldest
-                                          first, the one who joins included. Joining again gives the list again.
+``<join room>``                           ``<joined room>`` with a ``<member name>`` for everybody there, on all
+                                          nodes, this one's first and its oldest first, the one who joins
+                                          included. Joining again gives the list again.
 ``<leave room>``                          ``<left room name>``. A connection that ends leaves all its rooms.
 ``<say room>text</say>``                  ``<said room id from at>``, to all members. Any text, also none.
 ``<tell to>text</tell>``                  ``<told from to at>`` to both; one message if they are the same.
@@ -25,6 +26,12 @@ the ``<end>``. Attributes that are not known are ignored.
 same whatever their case; names of rooms are not. A room exists while somebody is in it, and can be asked for as long as
 messages of it are held. A list too long for one message is cut, and its attribute ``more`` counts who was left out.
 
+What comes unasked: ``<entered room name>`` and ``<left room name>`` when others come and go, on this node or another;
+``<said>`` and ``<told>``; and ``<notice room code>`` with a sentence when this node loses the others (``cut-off``),
+finds them again (``reconnected``), or has missed something of theirs (``gap``, with ``missed``). Clients ignore elements
+that they do not know. A name belongs to one connection on all nodes. If another node takes it, which can happen to one
+that was out of reach, ``<error code="name-taken">`` comes and the connection ends.
+
 Codes: ``ill-formed``, ``forbidden-markup``, ``unexpected-element``, ``too-many-attributes``, ``unknown-request``,
 ``missing-attribute``, ``bad-attribute``, ``bad-name``, ``bad-room``, ``name-taken``, ``already-logged-in``,
 ``login-required``, ``unknown-room``, ``not-a-member``, ``unknown-name``, ``too-long``, ``limit-reached``,
@@ -38,18 +45,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
-from ..errors import BrokerUnavailableError, CloseReason, OversizedMessageError, RoomLimitError
+from ..errors import CloseReason, OversizedMessageError
 from ..limits import ChatLimits, RoomLimits
 from ..net import Connection
 from ..rooms import Broker, Done, KeptMessage, OwnCopy, Room, Rooms
-from . import markup
+from . import markup, private
+from .chat_renderer import ChatRenderer, left
 from .names import clean, fold
 from .requests import Request, RequestError, RequestParser, shorten
-from .turns import Session, Turns, result_of
+from .turns import Session, Turns, refuse, result_of
 
 _T = TypeVar("_T")
 
@@ -58,7 +66,7 @@ class Chat(Turns):
     """The chat, as a handler of connections that hand on ``bytes`` (``encoding=None``).
 
     Args:
-        broker: Joins nodes and keeps messages; by default one in memory, for this process alone.
+        broker: Joins nodes and keeps messages, or its address; by default one in memory, for this process alone.
         limits: Bounds requests.
         room_limits: Bounds rooms and history.
         server: What ``<welcome>`` calls this server.
@@ -67,7 +75,7 @@ class Chat(Turns):
 
     def __init__(
         self,
-        broker: Broker | None = None,
+        broker: Broker | str | None = None,
         *,
         limits: ChatLimits | None = None,
         room_limits: RoomLimits | None = None,
@@ -75,7 +83,7 @@ class Chat(Turns):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.limits = limits or ChatLimits()
-        self.rooms = Rooms(broker, render=markup.said, limits=room_limits)
+        self.rooms = Rooms(broker, render=ChatRenderer(), limits=room_limits, holders=self)
         super().__init__(self.rooms.limits.publish_high_water)
         self._server = server
         self._clock = clock
@@ -96,11 +104,8 @@ class Chat(Turns):
     def closed(self, connection: Connection[bytes], reason: CloseReason) -> None:
         session = self.sessions[connection.id]
         super().closed(connection, reason)
-        rooms = self.rooms.rooms_of(connection)
         self.rooms.forget(connection)
         if session.name is not None:
-            for room in rooms:
-                self.rooms.broker.publish(room, _left(room, session.name))
             del self._people[session.key]
             self.rooms.broker.release(session.key)
 
@@ -110,39 +115,40 @@ class Chat(Turns):
         except RequestError as error:
             if session.unsettled:
                 return False
-            _refuse(session, error)
+            refuse(session, error)
             return True
         # What one client says may be kept together; all other answers wait until what it said before is there.
         if session.unsettled and (request.kind != "say" or session.unsettled >= self.limits.max_pending):
             return False
-        self._attempt(session, request, partial(_ANSWERS[request.kind], self, session, request))
+        self.attempt(session, request, partial(_ANSWERS[request.kind], self, session, request))
         return True
 
-    def _attempt(self, session: Session, request: Request, step: Callable[[], None]) -> None:
+    # What other nodes bring
+
+    def receive_private(self, name: str, message: str) -> str | None:
+        """See :class:`~xmlsocket.rooms.NameHolders`."""
+        session = self._people.get(name)
+        if session is None or session.name is None or not session.connection.is_open:
+            return None
+        sender, at, text = private.read(message)
         try:
-            step()
-        except RequestError as error:
-            _refuse(session, error)
-        except RoomLimitError as error:
-            _refuse(session, request.error("limit-reached", f"No more than that: {error}."))
-        except BrokerUnavailableError as error:
-            detail = f" ({error})" if str(error) else ""
-            _refuse(session, request.error("unavailable", f"This cannot be done now{detail}; try again later."))
+            session.send(markup.told(sender, session.name, at, text))
         except OversizedMessageError as error:
-            _refuse(session, request.error("too-long", f"What is to be sent is too long: {error}."))
+            return private.write_answer(session.name, str(error))
+        return private.write_answer(session.name)
 
-    def _await(self, session: Session, request: Request, result: Awaitable[_T], then: Callable[[_T], None]) -> None:
-        """Go on with a result: now if it is there, else when it is, with the requests after this one waiting."""
-        if isinstance(result, Done):
-            then(result.value)
+    def lose_name(self, name: str) -> None:
+        """See :class:`~xmlsocket.rooms.NameHolders`."""
+        session = self._people.get(name)
+        if session is None:
             return
-        session.is_busy = True
-
-        def finish(done: asyncio.Future[_T]) -> None:
-            session.is_busy = False
-            self._attempt(session, request, lambda: then(result_of(done)))
-
-        self.when_done(session, result, finish)
+        sentence = (
+            f"This server was out of reach for too long, and somebody has logged in as {session.name} on another one. "
+            "You can log in again by another name."
+        )
+        self.rooms.leave_all(session.connection)
+        session.refuse("name-taken", sentence, 1, 1)
+        session.connection.close_nowait()
 
     # The requests
 
@@ -156,7 +162,9 @@ class Chat(Turns):
         key = fold(name)
         if key in self._people:
             raise _taken(request, name)
-        self._await(session, request, self.rooms.broker.claim(key), partial(self._enter, session, request, name, key))
+        self.await_result(
+            session, request, self.rooms.broker.claim(key), partial(self._enter, session, request, name, key)
+        )
 
     def _enter(self, session: Session, request: Request, name: str, key: str, is_free: bool) -> None:
         if session.is_gone and is_free:
@@ -165,7 +173,6 @@ class Chat(Turns):
             raise _taken(request, name)
         else:
             session.name, session.key = name, key
-            session.entry = markup.element("member", [("name", name)])
             self._people[key] = session
             identity = [("name", name), ("id", str(session.connection.id)), ("server", self._server)]
             session.send(markup.element("welcome", [*identity, ("ref", request.ref)]))
@@ -174,19 +181,25 @@ class Chat(Turns):
         name = _require_login(session, request)
         room_name = self._room_name(request)
         room = self.rooms.get(room_name)
-        if room is None or session.connection not in room:
-            self.rooms.check_join(room_name, session.connection)
-            entered = markup.element("entered", [("room", room_name), ("name", name)])
-            self.rooms.broker.publish(room_name, entered)  # before joining: who joins does not hear of it
-            room = self.rooms.join(room_name, session.connection).room
-        self._send_members(session, request, "joined", room)
+        if room is not None and session.connection in room:
+            self._send_members(session, request, "joined", room_name)
+            return
+        self.rooms.check_join(room_name, session.connection)
+        hold = self.rooms.hold(room_name)  # who is there already is known first, so that <joined> is what comes first
+        there = self.rooms.broker.present(room_name)
+        enter = partial(self._enter_room, session, request, room_name, name)
+        self.await_result(session, request, there, enter, hold.release)
+
+    def _enter_room(self, session: Session, request: Request, room: str, name: str, there: list[str]) -> None:
+        if session.connection.is_open:
+            self.rooms.join(room, session.connection, name)
+            self._send_members(session, request, "joined", room)
 
     def _leave(self, session: Session, request: Request) -> None:
         name = _require_login(session, request)
         room = self._own_room(session, request)
         self.rooms.leave(room.name, session.connection)
-        room.publish_nowait(_left(room.name, name))
-        session.send(_left(room.name, name, request.ref))
+        session.send(left(room.name, name, request.ref))
 
     def _say(self, session: Session, request: Request) -> None:
         name = _require_login(session, request)
@@ -201,7 +214,7 @@ class Chat(Turns):
 
         def finish(done: asyncio.Future[KeptMessage]) -> None:
             session.unsettled -= 1
-            self._attempt(session, request, lambda: _ignore(result_of(done)))
+            self.attempt(session, request, lambda: _ignore(result_of(done)))
 
         self.when_done(session, kept, finish)
 
@@ -209,27 +222,41 @@ class Chat(Turns):
         name = _require_login(session, request)
         to = request.required("to")
         try:
-            other = self._people.get(fold(clean(to, self.limits.max_name_length)))
+            key = fold(clean(to, self.limits.max_name_length))
         except ValueError:
-            other = None
-        if other is None or other.name is None or not other.connection.is_open:
-            raise request.error("unknown-name", f"Nobody is logged in as {shorten(to)}.")
+            raise _unknown_name(request, to) from None
         at = self._clock()
+        other = self._people.get(key)
+        if other is None:
+            answer = self.rooms.broker.tell(key, private.write(name, at, request.text))
+            self.await_result(session, request, answer, partial(self._confirm, session, request, name, to, at))
+            return
+        if other.name is None or not other.connection.is_open:
+            raise _unknown_name(request, to)
         if other is not session:
             other.send(markup.told(name, other.name, at, request.text))
         session.send(markup.told(name, other.name, at, request.text, request.ref))
 
+    def _confirm(self, session: Session, request: Request, name: str, to: str, at: float, answer: str | None) -> None:
+        if answer is None:
+            raise _unknown_name(request, to)
+        holder, problem = private.read_answer(answer)
+        if problem:
+            raise request.error("too-long", f"What is to be sent is too long: {problem}.")
+        session.send(markup.told(name, holder, at, request.text, request.ref))
+
     def _members(self, session: Session, request: Request) -> None:
         name = self._room_name(request)
-        room = self.rooms.get(name)
-        if room is None:
-            raise _unknown_room(request, name)
-        self._send_members(session, request, "members", room)
+        self._send_members(session, request, "members", name)
 
     def _rooms(self, session: Session, request: Request) -> None:
-        rooms = [room for name in self.rooms.names if (room := self.rooms.get(name)) is not None]
-        entries = [markup.element("room", [("name", room.name), ("members", str(len(room)))]) for room in rooms]
-        self._send_list(session, "rooms", [("ref", request.ref)], entries)
+        def found(rooms: dict[str, int]) -> None:
+            entries = [
+                markup.element("room", [("name", name), ("members", str(count))]) for name, count in rooms.items()
+            ]
+            self._send_list(session, "rooms", [("ref", request.ref)], entries)
+
+        self.await_result(session, request, self.rooms.broker.rooms(), found)
 
     def _history(self, session: Session, request: Request) -> None:
         name = self._room_name(request)
@@ -241,14 +268,20 @@ class Chat(Turns):
             if messages or name in self.rooms:
                 self._replay(session, request, name, messages)
             else:  # nothing new in a room that is empty now, or nothing ever?
-                self._await(session, request, find(name, None, 1), found_any)
+                self.await_result(session, request, find(name, None, 1), found_any)
 
         def found_any(messages: list[KeptMessage]) -> None:
-            if not messages:
+            if messages:
+                self._replay(session, request, name, [])
+            else:
+                self.await_result(session, request, self.rooms.broker.present(name), found_people)
+
+        def found_people(names: list[str]) -> None:
+            if not names:
                 raise _unknown_room(request, name)
             self._replay(session, request, name, [])
 
-        self._await(session, request, find(name, after, limit), found)
+        self.await_result(session, request, find(name, after, limit), found)
 
     def _replay(self, session: Session, request: Request, room: str, messages: list[KeptMessage]) -> None:
         end = markup.element("end", [("room", room), ("ref", request.ref)])
@@ -278,9 +311,15 @@ class Chat(Turns):
             raise request.error("not-a-member", f"You are not in the room {name}; join it first.")
         return room
 
-    def _send_members(self, session: Session, request: Request, tag: str, room: Room) -> None:
-        entries = [self.sessions[member.id].entry for member in room.members]
-        self._send_list(session, tag, [("room", room.name), ("ref", request.ref)], entries)
+    def _send_members(self, session: Session, request: Request, tag: str, room: str) -> None:
+        def found(names: list[str]) -> None:
+            if not names and tag == "members":
+                raise _unknown_room(request, room)
+            self._send_list(
+                session, tag, [("room", room), ("ref", request.ref)], [markup.member(name) for name in names]
+            )
+
+        self.await_result(session, request, self.rooms.broker.present(room), found)
 
     def _send_list(
         self, session: Session, tag: str, attributes: list[tuple[str, str | None]], entries: list[str]
@@ -310,20 +349,16 @@ def _require_login(session: Session, request: Request) -> str:
     return session.name
 
 
-def _left(room: str, name: str, ref: str | None = None) -> str:
-    return markup.element("left", [("room", room), ("name", name), ("ref", ref)])
-
-
 def _taken(request: Request, name: str) -> RequestError:
     return request.error("name-taken", f"Somebody is logged in as {name}, or by a name that looks the same.")
 
 
+def _unknown_name(request: Request, name: str) -> RequestError:
+    return request.error("unknown-name", f"Nobody is logged in as {shorten(name)}.")
+
+
 def _unknown_room(request: Request, name: str) -> RequestError:
     return request.error("unknown-room", f"There is no room {name}.")
-
-
-def _refuse(session: Session, error: RequestError) -> None:
-    session.refuse(error.code, error.sentence, error.line, error.column, error.ref)
 
 
 def _ignore(result: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from ..rooms import KeptMessage
 
@@ -48,6 +49,12 @@ def told(sender: str, to: str, at: float, text: str, ref: str | None = None) -> 
         f'<told from="{escape_attribute(sender)}" to="{escape_attribute(to)}" at="{timestamp(at)}"{reference}>'
         f"{escape_text(text)}</told>"
     )
+
+
+@lru_cache(maxsize=50_000)
+def member(name: str) -> str:
+    """Write somebody in the list of a room. Remembered, for who joins a full room needs them all at once."""
+    return element("member", [("name", name)])
 
 
 def error(code: str, sentence: str, line: int, column: int, ref: str | None = None) -> str:

@@ -26,11 +26,11 @@ class Relay(AppHandler):
     what others send is dropped at ``max_send_backlog``, and delays nobody.
 
     Args:
-        broker: Joins several nodes; by default one in memory, for this process alone.
+        broker: Joins several nodes, or its address; by default one in memory, for this process alone.
         room_limits: Bounds the room.
     """
 
-    def __init__(self, broker: Broker | None = None, *, room_limits: RoomLimits | None = None) -> None:
+    def __init__(self, broker: Broker | str | None = None, *, room_limits: RoomLimits | None = None) -> None:
         self.rooms = Rooms(broker, limits=room_limits)
         self._pace = Pace(self.rooms.limits.publish_high_water, self._go_on)
         self._waiting: deque[tuple[Connection[bytes], list[bytes]]] = deque()

@@ -12,11 +12,13 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
-from ..errors import BrokerUnavailableError, CloseReason, OversizedMessageError
+from ..errors import BrokerUnavailableError, CloseReason, OversizedMessageError, RoomLimitError
 from ..net import Connection
+from ..rooms import Done
 from . import markup
 from .app import AppHandler
 from .pace import Pace
+from .requests import Request, RequestError
 
 _T = TypeVar("_T")
 
@@ -30,7 +32,6 @@ class Session:
         connection: To the client.
         name: Who is logged in, or ``None``.
         key: What no other name may have in common with it.
-        entry: How it stands in the list of a room.
         waiting: Requests that have not had their turn, oldest first.
         is_busy: A request waits for the broker; the next has its turn when that one is answered.
         unsettled: How many of its messages are on their way into the history.
@@ -41,7 +42,6 @@ class Session:
 
     __slots__ = (
         "connection",
-        "entry",
         "is_busy",
         "is_ending",
         "is_gone",
@@ -56,7 +56,6 @@ class Session:
         self.connection = connection
         self.name: str | None = None
         self.key = ""
-        self.entry = ""
         self.waiting: list[bytes] = []
         self.is_busy = False
         self.unsettled = 0
@@ -206,6 +205,56 @@ class Turns(AppHandler):
                 session.connection.close_nowait()
 
         future.add_done_callback(finished)
+
+    def attempt(self, session: Session, request: Request, step: Callable[[], None]) -> None:
+        """Carry out a step of a request; what it may fail with is the answer then."""
+        try:
+            step()
+        except RequestError as error:
+            refuse(session, error)
+        except RoomLimitError as error:
+            refuse(session, request.error("limit-reached", f"No more than that: {error}."))
+        except BrokerUnavailableError as error:
+            detail = f" ({error})" if str(error) else ""
+            refuse(session, request.error("unavailable", f"This cannot be done now{detail}; try again later."))
+        except OversizedMessageError as error:
+            refuse(session, request.error("too-long", f"What is to be sent is too long: {error}."))
+
+    def await_result(
+        self,
+        session: Session,
+        request: Request,
+        result: Awaitable[_T],
+        then: Callable[[_T], None],
+        lastly: Callable[[], None] | None = None,
+    ) -> None:
+        """Go on with a result: now if it is there, else when it is, with the requests after this one waiting.
+
+        ``lastly`` is called after that, whatever happened.
+        """
+        if isinstance(result, Done):
+            try:
+                then(result.value)
+            finally:
+                if lastly is not None:
+                    lastly()
+            return
+        session.is_busy = True
+
+        def finish(done: asyncio.Future[_T]) -> None:
+            session.is_busy = False
+            try:
+                self.attempt(session, request, lambda: then(result_of(done)))
+            finally:
+                if lastly is not None:
+                    lastly()
+
+        self.when_done(session, result, finish)
+
+
+def refuse(session: Session, error: RequestError) -> None:
+    """Answer a request with why it is refused."""
+    session.refuse(error.code, error.sentence, error.line, error.column, error.ref)
 
 
 def result_of(done: asyncio.Future[_T]) -> _T:

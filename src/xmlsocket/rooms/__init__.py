@@ -12,7 +12,8 @@ from .history import History
 from .kept import HistoryBroker
 from .memory import MemoryBroker
 from .renderer import Renderer
-from .rooms import Hold, Member, Membership, NameHolders, OwnCopy, Room, Rooms
+from .room import Member, OwnCopy, Room
+from .rooms import Hold, Membership, NameHolders, Rooms
 
 __all__ = [
     "Broker",

@@ -2,50 +2,21 @@
 
 A room knows its members by two things, an id and a ``deliver`` that takes messages without waiting; what they are and
 what the messages mean is the application's business.
-
-A message costs a room one append. The room opens a :class:`~xmlsocket.wire.Batch`, hands it to each member once, and
-adds to it until somebody has written it, usually at the end of the loop's turn. When the members change, the next
-message opens a new batch: who joins must not get what was said before, who leaves must not get what is said after.
+``room.py`` has what one of them does.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
 from ..errors import ConfigurationError, RoomLimitError
 from ..limits import RoomLimits
-from ..wire import Batch, Markup, check_whole
 from .broker import Broker, KeptMessage
 from .memory import MemoryBroker
 from .renderer import FunctionRenderer, Renderer, RenderKept
-
-
-class Member(Protocol):
-    """What a room needs of whoever is in it. A ``Connection`` is one."""
-
-    @property
-    def id(self) -> int:
-        """Unlike that of any other member."""
-
-    def deliver(self, batch: Batch) -> None:
-        """Take messages, without waiting, without raising, and without joining or leaving a room meanwhile."""
-
-
-@dataclass(frozen=True, slots=True)
-class OwnCopy:
-    """One member gets a kept message in a form of its own, at the same place in the order as everybody else.
-
-    Attributes:
-        member: Who; if it has left by then, nobody.
-        render: Writes the message for it.
-    """
-
-    member: Member
-    render: Callable[[str, KeptMessage], str]
+from .room import Member, OwnCopy, Room
 
 
 class NameHolders(Protocol):
@@ -56,96 +27,6 @@ class NameHolders(Protocol):
 
     def lose_name(self, name: str) -> None:
         """Let go of a name that another node holds now. It has been released already."""
-
-
-class Room:
-    """A room as its members on this node see it; get one from :meth:`Rooms.join`."""
-
-    __slots__ = ("_batch", "_holds", "_members", "_rooms", "name")
-
-    def __init__(self, name: str, rooms: Rooms) -> None:
-        self.name = name
-        self._rooms = rooms
-        self._members: dict[int, Member] = {}
-        self._batch: Batch | None = None
-        self._holds = 0
-
-    def __repr__(self) -> str:
-        return f"<Room {self.name!r}: {len(self._members)} members>"
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def __contains__(self, member: Member) -> bool:
-        return member.id in self._members
-
-    @property
-    def members(self) -> list[Member]:
-        """The members on this node, in the order in which they joined."""
-        return list(self._members.values())
-
-    async def publish(self, message: str | bytes | Markup) -> None:
-        """Send a message to all members, on every node; the publisher gets it too if it is one.
-
-        All members on a node see the messages of a room in one order, and each message is encoded once. Slow members
-        do not delay it. Live: a member that joins later does not get it.
-
-        Raises:
-            EmbeddedNulError: The message has a NUL; nothing was sent.
-        """
-        self.publish_nowait(message)
-
-    def publish_nowait(self, message: str | bytes | Markup) -> None:
-        """Do what :meth:`publish` does, from a callback."""
-        self._rooms.broker.publish(self.name, check_whole(message))
-
-    def keep(self, text: str, sender: str = "", own_copy: OwnCopy | None = None) -> Awaitable[KeptMessage]:
-        """Number a message, keep it in the room's history, and send it to all members as ``render`` writes it.
-
-        The call itself does not wait; await what it returns to know the number, or that it failed. It is done when the
-        members on this node have been sent the message.
-
-        Args:
-            text: What is said.
-            sender: Who says it.
-            own_copy: A member on this node that gets the message in another form.
-
-        Raises:
-            EmbeddedNulError: The text has a NUL; nothing was sent.
-            BrokerUnavailableError: (When awaited.) It cannot be kept now; nobody sees it.
-        """
-        check_whole(text)
-        return self._rooms.broker.keep(self.name, sender, text, own_copy)
-
-    def history(self, after: int | None = None, limit: int = 50) -> Awaitable[list[KeptMessage]]:
-        """Find kept messages numbered above ``after``, oldest first, or without it the latest ``limit``.
-
-        Raises:
-            BrokerUnavailableError: (When awaited.) History cannot be read now.
-        """
-        return self._rooms.broker.history(self.name, after, limit)
-
-    def present(self) -> Awaitable[list[str]]:
-        """Find the names in the room on all nodes: those given to :meth:`Rooms.join`, each once, this node's first."""
-        return self._rooms.broker.present(self.name)
-
-    def _deliver(self, message: str | bytes) -> None:
-        batch = self._batch
-        if batch is not None and not batch.is_sealed:
-            batch.append(message)
-        elif self._members:
-            batch = self._batch = Batch()
-            batch.append(message)
-            for member in self._members.values():
-                member.deliver(batch)
-
-    def _deliver_apart(self, message: str, member: Member, own: str) -> None:
-        for_all, for_one = Batch(), Batch()
-        for_all.append(message)
-        for_one.append(own)
-        for other in self._members.values():
-            other.deliver(for_one if other.id == member.id else for_all)
-        self._batch = None  # neither has gone to all, so neither can take the next message
 
 
 class Membership:
@@ -291,7 +172,7 @@ class Rooms:
     def _open(self, name: str) -> Room:
         room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[name] = Room(name, self)
+            room = self._rooms[name] = Room(name, self.broker)
             self.broker.subscribe(name)
         return room
 
@@ -320,8 +201,8 @@ class Rooms:
             self._end(stay)
 
     def leave_all(self, member: Member) -> None:
-        """Take a member out of every room it is in."""
-        for stay in list(self._stays.get(member.id, {}).values()):
+        """Take a member out of every room it is in, in alphabetical order."""
+        for _, stay in sorted(self._stays.get(member.id, {}).items()):
             self._end(stay)
 
     def forget(self, member: Member) -> None:
@@ -330,7 +211,7 @@ class Rooms:
         It may be handed what is published in this turn of the loop, and must take none of it. That saves the others
         work: thousands may go at once.
         """
-        for stay in list(self._stays.get(member.id, {}).values()):
+        for _, stay in sorted(self._stays.get(member.id, {}).items()):
             self._end(stay, is_gone=True)
 
     def _end(self, stay: Membership, *, is_gone: bool = False) -> None:
