@@ -123,7 +123,7 @@ def _pack_pieces(head: Head, kind: str, body: bytes, limit: int, *, is_message: 
 def write(head: Head, body: bytes = b"") -> bytes:
     """Write one envelope as it is."""
     kind, node, epoch, seq, texts = head
-    return b"%s %s %s %d %d %d\0%s" % (VERSION.encode(), kind.encode(), node.encode(), epoch, seq, texts, body)
+    return f"{VERSION} {kind} {node} {epoch} {seq} {texts}\0".encode("ascii") + body
 
 
 def read(envelope: bytes) -> tuple[Head, bytes]:

@@ -15,7 +15,20 @@ from collections.abc import Awaitable, Iterator, Sequence
 
 from ..broker import Done, Receiver
 from .connecting import Msg
-from .envelope import ARRIVAL, DEPARTURE, MESSAGE, TEXT, Head, Standing, pack, pack_bytes, read, write
+from .envelope import (
+    ARRIVAL,
+    DEPARTURE,
+    HEAD_SIZE,
+    MESSAGE,
+    TEXT,
+    Head,
+    Standing,
+    encode,
+    pack,
+    pack_bytes,
+    read,
+    write,
+)
 from .heard_room import HeardRoom, Peer
 from .inquiries import Inquiries, Inquiry
 from .nodes import Nodes
@@ -246,10 +259,20 @@ class Live:
             self._send(own)
 
     def _send(self, own: OwnRoom) -> None:
-        entries, own.entries = own.entries, []
+        entries = own.entries
+        if not entries:
+            return
+        own.entries = []
         own.size = 0
-        if entries:
+        body = encode("\0".join(entries))
+        if len(body) > self._session.max_payload - HEAD_SIZE:
             self._send_packed(own, pack(self._head(own), entries, self._session.max_payload))
+            return
+        self.sent += 1
+        self._session.publish(own.subject, write(self._head(own), body))
+        own.seq += len(entries)
+        own.texts += sum(entry[0] == MESSAGE for entry in entries)
+        own.spoken = self._now()
 
     def _send_bytes(self, own: OwnRoom, message: bytes) -> None:
         self._send_packed(own, pack_bytes(self._head(own), message, self._session.max_payload))
