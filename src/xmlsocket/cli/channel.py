@@ -59,7 +59,7 @@ class Channel(asyncio.Protocol):
         _, channel = await loop.create_unix_connection(lambda: cls(answerers), sock=sock)
         return channel
 
-    async def ask(self, name: str, *, timeout: float | None = None, **details: Any) -> Any:  # noqa: ASYNC109  # not all answers take as long
+    async def ask(self, name: str, /, *, timeout: float | None = None, **details: Any) -> Any:  # noqa: ASYNC109  # not all answers take as long
         """Ask, and wait for the answer.
 
         Args:
@@ -82,6 +82,10 @@ class Channel(asyncio.Protocol):
                 return await answer
         finally:
             self._waiting.pop(number, None)
+
+    def write(self, line: bytes) -> None:
+        """Say something that is no question, before the other end has opened its channel."""
+        self._transport.write(line)
 
     def close(self) -> None:
         """End it; what was said is still sent."""

@@ -16,7 +16,7 @@ from ..limits import PolicyLimits
 from ..net.forwarding import trusted_networks
 from ..wire import text_codec
 from .operations import parse_operations
-from .options import LIMITS, NO_LIMIT, choose, nearest, option_name, parse_limit, parse_port
+from .options import LIMITS, NO_LIMIT, choose, nearest, option_name, parse_count, parse_limit, parse_port
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 ERROR_RULES: Final = ("strict", "replace", "flash")
@@ -49,6 +49,14 @@ class ServeOptions:
         trusted_proxies: Addresses and networks of proxies to believe.
         proxy_protocol: Whether they send a PROXY header.
         operations: Where to show metrics and health; ``"none"`` for nowhere, ``None`` for the default.
+        workers: How many processes serve.
+        broker: Addresses of NATS servers that join this service with others; empty for none.
+        broker_credentials: File with credentials of NATS.
+        broker_ca: File with the certificates to trust a NATS server by.
+        broker_cert: File with a certificate for NATS servers that ask for one.
+        broker_key: File with its key.
+        broker_prefix: What everything of this service begins with in NATS.
+        broker_replicas: How many NATS servers keep each message.
         limits: Limits that differ from their defaults.
     """
 
@@ -74,6 +82,14 @@ class ServeOptions:
     trusted_proxies: tuple[str, ...] = ()
     proxy_protocol: bool = False
     operations: str | None = None
+    workers: int = 1
+    broker: tuple[str, ...] = ()
+    broker_credentials: str | None = None
+    broker_ca: str | None = None
+    broker_cert: str | None = None
+    broker_key: str | None = None
+    broker_prefix: str = "xmlsocket"
+    broker_replicas: int = 1
     limits: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
 
     @property
@@ -92,12 +108,25 @@ _TYPES: Final[Mapping[str, type]] = {
     "compression": bool,
     "require_tls": bool,
     "proxy_protocol": bool,
+    "workers": int,
+    "broker_replicas": int,
+    "broker": list,
     "allowed_origins": list,
     "trusted_proxies": list,
 }
 """The type of each key that is not text."""
 
-_FILES: Final = ("path", "policy", "tls_cert", "tls_key", "data_dir")
+_FILES: Final = (
+    "path",
+    "policy",
+    "tls_cert",
+    "tls_key",
+    "data_dir",
+    "broker_credentials",
+    "broker_ca",
+    "broker_cert",
+    "broker_key",
+)
 """Keys that hold paths; in a file they are relative to that file."""
 
 _KEYS: Final = tuple(field.name for field in dataclasses.fields(ServeOptions) if field.name != "limits")
@@ -191,7 +220,9 @@ def _parse(key: str, value: Any, where: str) -> Any:
         return choose(value.lower(), LOG_LEVELS, where)
     if key == "errors":
         return choose(value, ERROR_RULES, where)
-    if key in ("allowed_origins", "trusted_proxies"):
+    if key in ("workers", "broker_replicas"):
+        return parse_count(value, where)
+    if key in ("allowed_origins", "trusted_proxies", "broker"):
         for text in value:
             if not isinstance(text, str):
                 raise ConfigurationError(f"{where} must be {_KINDS[list]}, not {value!r}")
@@ -217,5 +248,15 @@ def _check_together(options: Mapping[str, Any]) -> None:
         raise ConfigurationError("--tls-key needs --tls-cert FILE, the certificate that the key belongs to")
     if options.get("require_tls") and options.get("tls_cert") is None:
         raise ConfigurationError("--require-tls needs --tls-cert FILE, a certificate to serve TLS with")
+    if options.get("broker"):
+        for name in ("data_dir", "history"):
+            if options.get(name) is not None:
+                option = "--data-dir" if name == "data_dir" else "--history/--no-history"
+                raise ConfigurationError(f"{option} means nothing with --broker: there NATS keeps what is said")
+    for name in ("broker_credentials", "broker_ca", "broker_cert", "broker_key", "broker_prefix", "broker_replicas"):
+        if options.get(name) is not None and not options.get("broker"):
+            raise ConfigurationError(f"{option_name(name)} needs --broker URL, the NATS server that it is about")
+    if options.get("broker_key") is not None and options.get("broker_cert") is None:
+        raise ConfigurationError("--broker-key needs --broker-cert FILE, the certificate that the key belongs to")
     if options.get("proxy_protocol") and not options.get("trusted_proxies"):
         raise ConfigurationError("--proxy-protocol needs --trusted-proxy ADDRESS, who may send such a header")

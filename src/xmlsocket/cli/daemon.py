@@ -11,11 +11,14 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from multiprocessing import parent_process
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
+
+from rich.text import Text
 
 from ..errors import CloseReason, ConfigurationError, ListenError
 from ..limits import Limits, PolicyLimits, from_options
@@ -29,24 +32,24 @@ from ..net.target import check_host, check_path
 from . import welcome
 from .configuration import ServeOptions
 from .console import announce, err, printable
-from .loading import Service, load_service
+from .loading import Service, describe_broker, describe_history, load_service, notes_on_history
 from .logs import start_logging
 from .operations import watching
 from .options import LIMITS
 
 logger = logging.getLogger("xmlsocket.daemon")
 
-_HANGUP: Final[signal.Signals | None] = getattr(signal, "SIGHUP", None)  # Windows has none
+HANGUP: Final[signal.Signals | None] = getattr(signal, "SIGHUP", None)  # Windows has none
 
 
 @functools.cache
-def _stop_signals() -> tuple[signal.Signals, ...]:
+def stop_signals() -> tuple[signal.Signals, ...]:
     """The signals that ask the process to stop.
 
     SIGHUP is one where there is a terminal, whose window may be closed; a process without asks by it for another thing.
     """
-    if _HANGUP is not None and os.isatty(0):
-        return (signal.SIGTERM, signal.SIGINT, _HANGUP)
+    if HANGUP is not None and os.isatty(0):
+        return (signal.SIGTERM, signal.SIGINT, HANGUP)
     return (signal.SIGTERM, signal.SIGINT)
 
 
@@ -72,15 +75,18 @@ class Stopper:
     Not by the loop's own handlers: those wait their turn, and a user's handler may be what blocks the loop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: Callable[[], object] = lambda: None) -> None:
+        """``at_once`` is called before the end that a second signal brings."""
+        self._at_once = at_once
         self._stop: Callable[[], object] | None = None
         self._was_asked = False
-        for number in _stop_signals():
+        for number in stop_signals():
             if signal.getsignal(number) is not signal.SIG_IGN:  # so said whoever started the process
                 signal.signal(number, self._asked)
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
         if self._was_asked or self._stop is None:
+            self._at_once()
             _leave(128 + number)
         self._was_asked = True
         self._stop()
@@ -88,7 +94,7 @@ class Stopper:
     async def watch(self) -> asyncio.Event:
         """Make the event that the first signal sets, on the running loop."""
         loop, event = asyncio.get_running_loop(), asyncio.Event()
-        with _holding_signals_back():
+        with holding_signals_back():
             # Starts the threads that uvloop resolves names with. They inherit the mask, so signals go to this thread:
             # Python hears of one that went to theirs only when the loop turns, and perhaps it never does.
             await loop.getnameinfo(("127.0.0.1", 0), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
@@ -100,11 +106,12 @@ class Stopper:
 
 
 @contextlib.contextmanager
-def _holding_signals_back() -> Iterator[None]:
+def holding_signals_back() -> Iterator[None]:
+    """Start threads within: they inherit that no signal to stop goes to them."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _stop_signals())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals())
     try:
         yield
     finally:
@@ -124,51 +131,96 @@ async def _serve(
     stopper: Stopper,
 ) -> None:
     stop = await stopper.watch()
-    limits = Limits(**{name: service.options[name] for name in service.options if name in Limits.__slots__})
+    limits = limits_of(service)
     app = service.app_handler
-    await _refuse_taken_place(options)
+    await refuse_taken_place(options)
     async with watching(options, service, stop) as watched:
         if app is not None:
             await app.start()
         try:
-            async with _listening(options, service, context) as server, _answering_policy(options) as policy_server:
+            async with listening(options, service, context) as server, answering_policy(options) as policy_server:
                 watched.status.server = server
                 _reload_policy_on_hangup(options, server, policy_server)
                 settle_process()
                 began = time.monotonic()
-                for line in welcome.describe(options, service, server, policy_server, watched.line):
+                for line in welcome.describe(options, _started(options, service, server, policy_server, watched.line)):
                     announce(line)
                 if (warning := welcome.describe_shortage(descriptors, limits)) is not None:
                     err.print(warning, style="yellow")
                 await stop.wait()
-                announce(
-                    f"stopping; connections have {limits.close_timeout:g} s to end, and a second signal ends them now"
-                )
+                announce(describe_stop(limits.close_timeout))
                 if app is not None:
-                    await _drain(app.drain, limits.close_timeout)
+                    await drain(app.drain, limits.close_timeout)
         finally:
             if app is not None:
                 await app.close()
-    announce(describe_totals(server, time.monotonic() - began))
+    announce(describe_totals(server.closed_by_reason, server.traffic, time.monotonic() - began))
 
 
-async def _drain(drain: Callable[[], Awaitable[None]], longest: float) -> None:
+def limits_of(service: Service) -> Limits:
+    """The limits of a service's connections."""
+    return Limits(**{name: service.options[name] for name in service.options if name in Limits.__slots__})
+
+
+def port_served(options: ServeOptions, server: Server[Any]) -> int | None:
+    """The TCP port that a server listens on; ``None`` for a Unix socket."""
+    return server.port if options.path is None else None
+
+
+def _started(
+    options: ServeOptions,
+    service: Service,
+    server: Server[Any],
+    policy_server: PolicyServer | None,
+    watched_at: Text | None,
+) -> welcome.Started:
+    return welcome.Started(
+        service.name,
+        service.example,
+        port_served(options, server),
+        None if policy_server is None else policy_server.port,
+        history=describe_history(options, service.history_file),
+        broker=describe_broker(options),
+        notes=tuple(notes_on_history(options, service.history_file)),
+        watched_at=watched_at,
+    )
+
+
+def describe_stop(close_timeout: float) -> str:
+    """Write the line that says that it stops."""
+    return f"stopping; connections have {close_timeout:g} s to end, and a second signal ends them now"
+
+
+async def drain(what: Callable[[], Awaitable[None]], longest: float) -> None:
+    """Let an application answer what it has taken, for so many seconds at most."""
     try:
         async with asyncio.timeout(longest):
-            await drain()
+            await what()
     except TimeoutError:
         logger.warning("some requests were not answered within close_timeout (%g s)", longest)
 
 
-def _listening(options: ServeOptions, service: Service, context: ssl.SSLContext | None) -> listen[Any]:
-    if options.path is not None:
-        place: dict[str, Any] = {"path": options.path}
+def listening(
+    options: ServeOptions,
+    service: Service,
+    context: ssl.SSLContext | None,
+    socks: Sequence[socket.socket] = (),
+) -> listen[Any]:
+    """Make the server; with ``socks`` it listens there, and the options only say what that means.
+
+    Raises:
+        ConfigurationError: The policy file cannot be used.
+    """
+    if socks:
+        place: dict[str, Any] = {"sock": socks}
+    elif options.path is not None:
+        place = {"path": options.path}
     else:
         place = {"host": options.listen_host, "port": options.port}
     return listen(service.handler, **place, ssl=context, policy=_policy_of(options), **service.options)
 
 
-async def _refuse_taken_place(options: ServeOptions) -> None:
+async def refuse_taken_place(options: ServeOptions) -> None:
     """Look before anything else is opened: the second of two daemons shall hear of the port, not of the history.
 
     Raises:
@@ -216,14 +268,23 @@ def _policy_of(options: ServeOptions) -> PolicyAnswer | None:
 
 
 @contextlib.asynccontextmanager
-async def _answering_policy(options: ServeOptions) -> AsyncIterator[PolicyServer | None]:
+async def answering_policy(
+    options: ServeOptions, socks: Sequence[socket.socket] = ()
+) -> AsyncIterator[PolicyServer | None]:
+    """Answer policy requests on the policy port, if there is to be one; with ``socks`` it listens there.
+
+    Raises:
+        ConfigurationError: The policy file cannot be used.
+        ListenError: It cannot listen.
+    """
     if options.policy_port is None or options.policy is None:
         yield None
         return
     bounds = {name: value for name, value in options.limits.items() if LIMITS[name].owner is PolicyLimits}
     host = options.listen_host if options.path is None else None
+    limits = from_options(PolicyLimits, bounds)
     async with serve_policy(
-        Path(options.policy), host, options.policy_port, limits=from_options(PolicyLimits, bounds)
+        Path(options.policy), host, options.policy_port, sock=socks or None, limits=limits
     ) as server:
         yield server
 
@@ -245,8 +306,8 @@ def _reload_policy_on_hangup(options: ServeOptions, server: Server[Any], policy_
         else:
             announce(f"read {printable(options.policy)} anew")
 
-    if _HANGUP is not None and _HANGUP not in _stop_signals():
-        asyncio.get_running_loop().add_signal_handler(_HANGUP, reload)
+    if HANGUP is not None and HANGUP not in stop_signals():
+        asyncio.get_running_loop().add_signal_handler(HANGUP, reload)
 
 
 def load_certificate(cert: str, key: str | None) -> ssl.SSLContext:
@@ -280,13 +341,12 @@ def load_certificate(cert: str, key: str | None) -> ssl.SSLContext:
     return context
 
 
-def describe_totals(server: Server[Any], seconds: float) -> str:
+def describe_totals(closed_by_reason: Counter[CloseReason], traffic: Traffic, seconds: float) -> str:
     """Write the last line: how long it ran, and what went over it."""
-    count = sum(server.closed_by_reason.values())
-    traffic: Traffic = server.traffic
+    count = sum(closed_by_reason.values())
     faults = [
         f"{number} x {reason.value}"
-        for reason, number in server.closed_by_reason.most_common()
+        for reason, number in closed_by_reason.most_common()
         if not reason.is_orderly and reason is not CloseReason.CONNECTION_LOST
     ]
     line = (

@@ -138,7 +138,8 @@ async def _run(
             announce(line)
         await stop.wait()
         announce(f"stopping; connections have {close_timeout:g} s to end, and a second signal ends them now")
-    announce(describe_totals(running.server, time.monotonic() - began))
+    server = running.server
+    announce(describe_totals(server.closed_by_reason, server.traffic, time.monotonic() - began))
 
 
 def _reload_policy_on_hangup(policy: object, server: Server[bytes]) -> None:

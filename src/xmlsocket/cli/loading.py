@@ -6,9 +6,10 @@ import dataclasses
 import importlib
 import inspect
 import os
+import re
 import sys
 import traceback
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, cast
@@ -18,9 +19,9 @@ import platformdirs
 from ..apps import APPS, App, AppHandler, find
 from ..apps.pages import status_pages
 from ..errors import ConfigurationError
-from ..limits import HistoryLimits, Limits, PolicyLimits, from_options
+from ..limits import HistoryLimits, Limits, PolicyLimits, WorkerLimits, from_options
 from ..net import Handler
-from ..rooms import History, HistoryBroker
+from ..rooms import Broker, History, HistoryBroker
 from .configuration import ServeOptions
 from .options import LIMITS, NO_LIMIT, nearest, option_name
 
@@ -89,8 +90,10 @@ def load_service(options: ServeOptions) -> Service:
     for name in ("encoding", "errors"):
         if name in app.options and getattr(options, name) is not None:
             raise ConfigurationError(f"{option_name(name)} is for your own handlers: {app.name} decides that itself")
-    file = find_history_file(options, app)
-    if file is not None:
+    file = None if options.broker else find_history_file(options, app)
+    if options.broker and app.has_rooms:
+        keywords["broker"] = make_broker(options, keeps=app.keeps_history)
+    elif file is not None:
         bounds = from_options(HistoryLimits, _limits_of(options, HistoryLimits))
         keywords["broker"] = HistoryBroker(lambda: History(file, bounds))
     example = _EXAMPLES.get(app.name, "hello")
@@ -110,6 +113,84 @@ def find_history_file(options: ServeOptions, app: App) -> Path | None:
     if options.path is not None or options.port == 0:
         return None
     return data_folder() / f"{app.name}-{options.port}.db"
+
+
+def find_broker_folder(options: ServeOptions) -> Path | None:
+    """The folder of the NATS server that several workers share, or ``None`` where it is to keep nothing.
+
+    As :func:`find_history_file`; a handler of one's own may keep things too, and where it does is not known here.
+    """
+    name = options.app.replace(":", "-")
+    if not options.history or not (is_own_code(options.app) or _find_app(options.app).keeps_history):
+        return None
+    if options.data_dir is not None:
+        return Path(options.data_dir) / f"{name}-nats"
+    if options.path is not None or options.port == 0:
+        return None
+    return data_folder() / f"{name}-{options.port}-nats"
+
+
+def needs_broker(options: ServeOptions) -> bool:
+    """Whether what is served has rooms, which several processes must share; a handler of one's own may have."""
+    return is_own_code(options.app) or _find_app(options.app).has_rooms
+
+
+def make_broker(options: ServeOptions, *, keeps: bool) -> Broker:
+    """Make what joins this process with others, as the options say.
+
+    Args:
+        options: Where it is, and how it is reached.
+        keeps: Whether the rooms keep messages, or people have names.
+
+    Raises:
+        ConfigurationError: An option cannot work, or the package nats-py is missing.
+    """
+    from ..rooms.cluster import NatsBroker  # not at the top: it needs an extra
+
+    return NatsBroker(
+        options.broker,
+        prefix=options.broker_prefix,
+        credentials=_path_of(options.broker_credentials),
+        tls_ca=_path_of(options.broker_ca),
+        tls_certificate=_path_of(options.broker_cert),
+        tls_key=_path_of(options.broker_key),
+        replicas=options.broker_replicas,
+        keeps=keeps,
+        history_limits=from_options(HistoryLimits, _limits_of(options, HistoryLimits)),
+    )
+
+
+def _path_of(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def describe_broker(options: ServeOptions) -> str | None:
+    """Name the NATS servers of ``--broker``, without the secrets that their addresses may have."""
+    if not options.broker:
+        return None
+    addresses = (address for text in options.broker for address in text.split(","))
+    return ", ".join(_SECRET.sub("//", address.strip()) for address in addresses)
+
+
+_SECRET: Final = re.compile("//.*@")
+
+
+def describe_history(options: ServeOptions, place: Path | None) -> str | None:
+    """Say where what is said is kept, if it is kept."""
+    if options.broker and not is_own_code(options.app) and _find_app(options.app).keeps_history:
+        return "in NATS, in the streams of the broker"
+    return None if place is None else str(place)
+
+
+def notes_on_history(options: ServeOptions, place: Path | None) -> Iterator[str]:
+    """Say where else something was kept, by one process or by several, which is not shown now."""
+    if is_own_code(options.app):
+        return
+    alone, shared = find_history_file(options, _find_app(options.app)), find_broker_folder(options)
+    if alone is not None and alone != place and alone.exists():
+        yield f"what was kept by one process alone is in {alone}, and is not shown; xmlsocket history export reads it"
+    if shared is not None and shared != place and shared.exists():
+        yield f"what was kept with --workers is in {shared}, and is not shown"
 
 
 def data_folder() -> Path:
@@ -143,7 +224,7 @@ def _limits_of(options: ServeOptions, owner: type[Any]) -> dict[str, float | Non
 
 def _refuse_unknown_limits(options: ServeOptions, name: str, known: Collection[type[Any]]) -> None:
     for limit in options.limits:
-        if LIMITS[limit].owner not in (Limits, PolicyLimits, *known):
+        if LIMITS[limit].owner not in (Limits, PolicyLimits, WorkerLimits, *known):
             fitting = [app.name for app in APPS if LIMITS[limit].owner in app.all_limits]
             raise ConfigurationError(f"{limit} is a limit of {' and '.join(fitting)}; {name} has no such limit")
 

@@ -32,8 +32,14 @@ def show_warnings() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
-def start_logging(level: str) -> None:
-    """Log everything from ``level`` on to standard error."""
+def start_logging(level: str, process: str = "") -> None:
+    """Log everything from ``level`` on to standard error.
+
+    Args:
+        level: The least one.
+        process: Which of several processes this is; every line says so.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter())
+    which = f" {process.replace('%', '%%')}:" if process else ""
+    handler.setFormatter(LineFormatter(f"%(asctime)s %(levelname)s{which} %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler])

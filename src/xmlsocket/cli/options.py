@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from ..apps import APPS
 from ..errors import ConfigurationError
-from ..limits import LimitDescription, Limits, LimitSet, PolicyLimits
+from ..limits import LimitDescription, Limits, LimitSet, PolicyLimits, WorkerLimits
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
@@ -29,7 +29,7 @@ class KnownLimit(NamedTuple):
 
 
 def _find_limits() -> dict[str, KnownLimit]:
-    owners: list[type[LimitSet]] = [Limits]
+    owners: list[type[LimitSet]] = [Limits, WorkerLimits]
     for app in APPS:
         owners.extend(owner for owner in app.all_limits if owner not in owners)
     found = {
@@ -84,6 +84,21 @@ def parse_port(value: object, name: str) -> int:
         number = -1
     if not 0 <= number <= 65_535:
         raise ConfigurationError(f"{name} must be a whole number from 0 to 65535, not {value!r}")
+    return int(number)
+
+
+def parse_count(value: object, name: str) -> int:
+    """Read how many of something there shall be.
+
+    Raises:
+        ConfigurationError: It is no whole number from 1 to 1,000.
+    """
+    try:
+        number = _parse_number(value, integral=True)
+    except ValueError:
+        number = 0
+    if not 1 <= number <= 1000:
+        raise ConfigurationError(f"{name} must be a whole number from 1 to 1000, not {value!r}")
     return int(number)
 
 
@@ -161,7 +176,7 @@ def _panel(owner: type[LimitSet]) -> str:
     return f"Limits of {_BOUNDED.get(kind, f'the {kind}')}"
 
 
-_BOUNDED: Final = {"": "connections", "room": "rooms", "policy": "the policy port"}
+_BOUNDED: Final = {"": "connections", "room": "rooms", "worker": "workers", "policy": "the policy port"}
 
 
 def _limit_help(limit: LimitDescription) -> str:

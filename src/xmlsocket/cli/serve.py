@@ -9,17 +9,20 @@ import typer
 from rich.markup import escape
 
 from ..apps import APPS
+from ..errors import ConfigurationError
 from .configuration import ERROR_RULES, LOG_LEVELS, combine
 from .daemon import run_daemon
 from .loading import LoadError
 from .operations import OPERATIONS_HELP
 from .options import explicit, takes_limits, with_default
 from .reloading import run_reloading, show_load_error
+from .workers import run_workers
 
 _TEXT = "Text"
 _SECURITY = "Who may connect"
 _BROWSERS = "Browsers"
 _HISTORY = "History"
+_CLUSTER = "Many processes and machines"
 _APPS = ", ".join(f"{app.name} ({app.summary})" for app in APPS)
 
 
@@ -209,6 +212,58 @@ def serve(
             rich_help_panel=_HISTORY,
         ),
     ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER",
+            help=with_default("How many processes serve the port together; one for each core is a good number.", "1"),
+            show_default=False,
+            rich_help_panel=_CLUSTER,
+        ),
+    ] = None,
+    broker: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="Share rooms, names and history through this NATS server, such as nats://host:4222; may be repeated.",
+            rich_help_panel=_CLUSTER,
+        ),
+    ] = None,
+    broker_credentials: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Credentials file for the NATS server.", rich_help_panel=_CLUSTER),
+    ] = None,
+    broker_ca: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Certificates (PEM) to trust the NATS server by.", rich_help_panel=_CLUSTER),
+    ] = None,
+    broker_cert: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Certificate (PEM) for a NATS server that asks for one.", rich_help_panel=_CLUSTER
+        ),
+    ] = None,
+    broker_key: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The key of that certificate.", rich_help_panel=_CLUSTER)
+    ] = None,
+    broker_prefix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=with_default("What tells this service from others on the same NATS server.", "xmlsocket"),
+            show_default=False,
+            rich_help_panel=_CLUSTER,
+        ),
+    ] = None,
+    broker_replicas: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER",
+            help=with_default("How many servers of a NATS cluster keep each message.", "1"),
+            show_default=False,
+            rich_help_panel=_CLUSTER,
+        ),
+    ] = None,
     **limits: str | None,
 ) -> None:
     """Serve an application, or your own handler, until Ctrl-C or SIGTERM.
@@ -241,13 +296,25 @@ def serve(
                 "data_dir": data_dir,
                 "history": history,
                 "operations": operations,
+                "workers": workers,
+                "broker": broker or None,
+                "broker_credentials": broker_credentials,
+                "broker_ca": broker_ca,
+                "broker_cert": broker_cert,
+                "broker_key": broker_key,
+                "broker_prefix": broker_prefix,
+                "broker_replicas": broker_replicas,
             }
         ),
         explicit(limits),
         config,
     )
+    if reload and options.workers > 1:
+        raise ConfigurationError("--reload is for writing a handler, with one process; leave --workers out")
     if reload:
         raise typer.Exit(run_reloading(options))
+    if options.workers > 1:
+        raise typer.Exit(run_workers(options))
     try:
         run_daemon(options)
     except LoadError as error:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from rich.text import Text
 
 from ..limits import Limits
-from ..net import Server
-from ..net.policy_server import PolicyServer
 from .configuration import ServeOptions
-from .loading import Service
 
 _RESERVE: Final = 64
 """Descriptors that the process needs for other things than connections: listeners, files, the event loop."""
@@ -24,43 +22,67 @@ _EVERYWHERE: Final = {
 }
 
 
-def describe(
-    options: ServeOptions,
-    service: Service,
-    server: Server[Any],
-    policy_server: PolicyServer | None,
-    watched_at: Text | None = None,
-) -> Iterator[Text]:
-    """Write the lines; ``watched_at`` is the one that says where the daemon can be watched."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Started:
+    """What there is to say about a daemon that has started.
+
+    Attributes:
+        name: Of what it serves.
+        example: A message to try it with.
+        port: Where it listens, if it does so by TCP.
+        policy_port: Where it answers policy requests and nothing else.
+        history: Where what is said is kept.
+        broker: What joins it with others.
+        notes: What else to know.
+        watched_at: The line that says where it can be watched.
+    """
+
+    name: str
+    example: str
+    port: int | None
+    policy_port: int | None
+    history: str | None = None
+    broker: str | None = None
+    notes: tuple[str, ...] = ()
+    watched_at: Text | None = None
+
+
+def describe(options: ServeOptions, started: Started) -> Iterator[Text]:
+    """Write the lines."""
     tls = ", TLS" if options.tls_cert else ""
     if options.path is not None:
         where, address = f"the Unix socket {options.path}", options.path
     else:
         name, host = _describe_host(options.host)
-        where = f"{name}, port {server.port}"
-        address = f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}"
-    yield Text.assemble("serving ", (service.name, "bold"), f" on {where}{tls}")
+        where = f"{name}, port {started.port}"
+        address = f"[{host}]:{started.port}" if ":" in host else f"{host}:{started.port}"
+    by = f", by {options.workers} workers" if options.workers > 1 else ""
+    yield Text.assemble("serving ", (started.name, "bold"), f" on {where}{tls}{by}")
     flag = "--tls " if options.tls_cert else ""
     yield Text(f"  connect: xmlsocket connect {flag}{shlex.quote(address)}")
     if not options.tls_cert or (options.detect and not options.require_tls):
-        yield Text(f"  netcat:  {_netcat(options, server, service.example)}")
+        yield Text(f"  netcat:  {_netcat(options, started)}")
     if options.path is None and options.websocket and options.detect:
         yield Text(f"  browser: {'https' if options.tls_cert else 'http'}://{address}/")
-    if service.history_file is not None:
-        yield Text(f"  history: {service.history_file}")
-    yield Text(f"  policy:  {_policy(options, policy_server)}")
-    if watched_at is not None:
-        yield watched_at
+    if started.history is not None:
+        yield Text(f"  history: {started.history}")
+    if started.broker is not None:
+        yield Text(f"  broker:  {started.broker}")
+    yield Text(f"  policy:  {_policy(options, started.policy_port)}")
+    if started.watched_at is not None:
+        yield started.watched_at
+    for note in started.notes:
+        yield Text(f"  note:    {note}")
     yield Text("  stop:    Ctrl-C, or SIGTERM")
 
 
-def _netcat(options: ServeOptions, server: Server[Any], message: str) -> str:
+def _netcat(options: ServeOptions, started: Started) -> str:
     # -w 1 ends every netcat in circulation a second after the last byte; -N and -q are not in all of them.
     if options.path is not None:
         target = f"-U {shlex.quote(options.path)}"
     else:
-        target = f"{_describe_host(options.host)[1]} {server.port}"
-    return f"printf '{message}\\0' | nc -w 1 {target}"
+        target = f"{_describe_host(options.host)[1]} {started.port}"
+    return f"printf '{started.example}\\0' | nc -w 1 {target}"
 
 
 def _describe_host(host: str) -> tuple[str, str]:
@@ -68,10 +90,10 @@ def _describe_host(host: str) -> tuple[str, str]:
     return _EVERYWHERE.get(host, (host, host))
 
 
-def _policy(options: ServeOptions, policy_server: PolicyServer | None) -> str:
+def _policy(options: ServeOptions, policy_port: int | None) -> str:
     if options.policy is None:
         return "none, so Flash movies from other hosts cannot connect; --policy FILE lets them"
-    also = "" if policy_server is None else f", and on port {policy_server.port}"
+    also = "" if policy_port is None else f", and on port {policy_port}"
     return f"{options.policy}, for whoever asks here{also}"
 
 
