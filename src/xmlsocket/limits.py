@@ -529,6 +529,38 @@ class ClusterLimits(LimitSet):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLimits(LimitSet):
+    """What bounds the processes of a daemon with several workers."""
+
+    worker_start_timeout: float = limit(
+        60.0,
+        unit="seconds",
+        why="for a new worker, or the NATS server between them, to serve; a machine that boots is slow",
+    )
+    max_worker_starts: int = limit(
+        6,
+        unit="starts",
+        why="in vain, one after another, while no other worker serves; then the daemon ends, as what is wrong stays wrong",
+        positive=True,
+    )
+    worker_backoff_initial: float = limit(
+        0.1,
+        unit="seconds",
+        why="before a process that died young is started again; each further time in a row twice as long",
+    )
+    worker_backoff_max: float = limit(
+        10.0,
+        unit="seconds",
+        why="the longest such pause",
+    )
+    worker_stable_time: float = limit(
+        30.0,
+        unit="seconds",
+        why="a process that served so long did not die young: the next one is started at once",
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayLimits(LimitSet):
     """What bounds a gateway beyond the limits of its connections."""
 
