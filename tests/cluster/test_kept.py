@@ -1,69 +1,16 @@
-"""Kept rooms on real NATS servers: numbers, order, history, and every fault with its messages accounted for."""
+"""Kept rooms on real NATS servers: numbers, order and history on several nodes."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-import random
 
 import pytest
+from tests.cluster.kept_nodes import node, opened, outcomes
 from tests.net.peers import until
 
 from xmlsocket import BrokerUnavailableError, EmbeddedNulError
-from xmlsocket.errors import BrokerError
-from xmlsocket.limits import ClusterLimits, HistoryLimits
-from xmlsocket.rooms.cluster.session import Session
-from xmlsocket.rooms.cluster.stream import KeptStream
-
-QUICK = ClusterLimits(store_timeout=1.0, announce_interval=1.0)
-
-
-class Listener:
-    """Writes down the kept messages of each room, in order."""
-
-    def __init__(self):
-        self.heard = {}
-        self.origins = []
-
-    def receive_kept(self, room, message, origin=None):
-        self.heard.setdefault(room, []).append(message)
-        if origin is not None:
-            self.origins.append((message.id, origin))
-
-    def ids(self, room="lobby"):
-        return [message.id for message in self.heard.get(room, ())]
-
-    def texts(self, room="lobby"):
-        return [message.text for message in self.heard.get(room, ())]
-
-
-@contextlib.asynccontextmanager
-async def node(url, prefix="xmlsocket", limits=None, cluster=QUICK, rooms=("lobby",), **options):
-    session = Session(url, prefix=prefix, limits=cluster)
-    stream = KeptStream(session, limits, **options)
-    stream.listener = Listener()
-    stream.session = session
-    stream.attach(stream.listener)
-    for room in rooms:
-        stream.subscribe(room)
-    with contextlib.suppress(BrokerUnavailableError):
-        await session.start()
-    try:
-        await stream.start()
-        yield stream
-    finally:
-        await stream.close()
-        await session.close()
-
-
-async def opened(*nodes):
-    await until(lambda: all(one.is_ready and not one._follower.rooms["lobby"].opening for one in nodes))
-
-
-async def outcomes(awaitables, timeout=60):
-    async with asyncio.timeout(timeout):
-        return await asyncio.gather(*awaitables, return_exceptions=True)
+from xmlsocket.limits import HistoryLimits
+from xmlsocket.rooms.cluster.numbers import STEP
 
 
 def test_what_is_kept_on_one_node_is_seen_on_all_in_one_order_and_counted_by_one(shared_nats, new_prefix):
@@ -177,52 +124,113 @@ def test_rooms_of_any_name_are_apart_and_any_text_comes_back(shared_nats, new_pr
     asyncio.run(main())
 
 
-def test_a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing(any_nats_server):
-    async def talk(stream, name, stop, journal):
-        number = 0
-        while not stop.is_set():
-            number += 1
-            text = f"{name}{number}"
-            future = stream.keep("lobby", name, text)
-            journal.append((text, future))
-            if number % 4 == 0:
-                await asyncio.wait([future], timeout=0.02)
-            await asyncio.sleep(0.001)
+def test_a_room_keeps_its_latest_messages_and_forgets_the_others(shared_nats, new_prefix):
+    limits = HistoryLimits(max_kept_messages=100)
 
     async def main():
-        url = any_nats_server.url
-        async with node(url) as one, node(url) as two, node(url) as watcher:
-            await opened(one, two, watcher)
-            stop, journal = asyncio.Event(), []
-            talkers = [
-                asyncio.create_task(talk(stream, name, stop, journal)) for stream, name in ((one, "a"), (two, "b"))
-            ]
-            loop = asyncio.get_running_loop()
-            for _ in range(3):
-                reached = watcher.listener.ids()[-1:] or [0]
-                await until(lambda reached=reached: watcher.listener.ids()[-1:] > [reached[0] + 50])
-                await loop.run_in_executor(None, any_nats_server.kill)
-                await until(lambda: not watcher.session.is_connected)
-                await asyncio.sleep(0.2)
-                await loop.run_in_executor(None, any_nats_server.start)
-                await opened(one, two, watcher)
-            stop.set()
-            await asyncio.gather(*talkers)
-            ended = await outcomes([future for _, future in journal])
-            accepted = {
-                text: end.id for (text, _), end in zip(journal, ended, strict=True) if not isinstance(end, Exception)
-            }
-            refused = {
-                text for (text, _), end in zip(journal, ended, strict=True) if isinstance(end, BrokerUnavailableError)
-            }
-            assert len(accepted) + len(refused) == len(journal)
-            assert refused, "the broker was away, and some were told so"
-            assert sorted(accepted.values()) == list(range(1, len(accepted) + 1))
-            for stream in (one, two, watcher):
-                await until(lambda stream=stream: len(stream.listener.ids()) >= len(accepted))
-                assert stream.listener.ids() == list(range(1, len(accepted) + 1))
-                assert {message.text: message.id for message in stream.listener.heard["lobby"]} == accepted
-            found = await watcher.history("lobby", 0, len(accepted) + 10)
-            assert {message.text: message.id for message in found} == accepted
+        async with node(shared_nats.url, new_prefix, limits) as one:
+            await opened(one)
+            for _ in range(40):
+                kept = await outcomes([one.keep("lobby", "ann", "x") for _ in range(10)])
+            assert kept[-1].id == 400
+            assert [message.id for message in await one.history("lobby", 0, 1000)] == list(range(301, 401))
+
+            async def is_pruned():
+                first = await one._reader.next(one.session.subjects.kept("lobby"), 1)
+                return first.sequence > 25
+
+            async with asyncio.timeout(10):
+                while not await is_pruned():  # noqa: ASYNC110  # asked of the server
+                    await asyncio.sleep(0.05)
+            async with node(shared_nats.url, new_prefix, limits) as two:
+                await opened(two)
+                assert [message.id for message in await two.history("lobby", 0, 1000)] == list(range(301, 401))
+
+    asyncio.run(main())
+
+
+def test_numbers_never_go_back_when_a_rooms_history_is_forgotten(shared_nats, new_prefix):
+    async def main():
+        async with node(shared_nats.url, new_prefix) as one:
+            await opened(one)
+            await outcomes([one.keep("lobby", "ann", "x") for _ in range(30)])
+            await one._jetstream.ask(f"STREAM.PURGE.{new_prefix}_kept")
+            assert (await one.keep("lobby", "ann", "x")).id == STEP + 1
+            await one._jetstream.ask(f"STREAM.PURGE.{new_prefix}_kept")
+            async with node(shared_nats.url, new_prefix) as two:
+                await opened(two)
+                assert [message.id for message in await outcomes([two.keep("lobby", "bob", "y")] * 1)] == [2 * STEP + 1]
+                assert (await one.keep("lobby", "ann", "z")).id == 2 * STEP + 2
+                assert [message.text for message in await one.history("lobby", None, 50)] == ["y", "z"]
+
+    asyncio.run(main())
+
+
+def test_what_is_old_is_forgotten_and_the_room_goes_on(shared_nats, new_prefix):
+    async def main():
+        async with node(shared_nats.url, new_prefix, HistoryLimits(max_kept_age=0.5)) as one:
+            await opened(one)
+            assert (await one.keep("lobby", "ann", "x")).id == 1
+            async with asyncio.timeout(20):
+                while await one._reader.last(one.session.subjects.kept("lobby")):  # noqa: ASYNC110  # the server's
+                    await asyncio.sleep(0.1)
+            assert (await one.keep("lobby", "ann", "y")).id == STEP + 1
+            assert one.listener.texts() == ["x", "y"]
+
+    asyncio.run(main())
+
+
+def test_more_numbers_than_a_step_are_given_without_a_hole(shared_nats, new_prefix):
+    async def main():
+        async with node(shared_nats.url, new_prefix) as one:
+            await opened(one)
+            for _ in range(6):
+                await outcomes([one.keep("lobby", "ann", "x") for _ in range(500)])
+            assert one.listener.ids() == list(range(1, 3001))
+            assert await one._numbers.read("lobby") >= 3000
+
+    asyncio.run(main())
+
+
+def test_a_room_without_members_here_keeps_messages_too_and_is_not_remembered(shared_nats, new_prefix):
+    async def main():
+        async with node(shared_nats.url, new_prefix, rooms=()) as one:
+            await until(lambda: one.is_ready)
+            for number in range(1, 4):
+                assert (await one.keep("lobby", "ann", "x")).id == number
+            await until(lambda: not one._follower.rooms)
+
+    asyncio.run(main())
+
+
+def test_members_who_leave_and_come_back_at_once_miss_nothing(shared_nats, new_prefix):
+    async def main():
+        async with node(shared_nats.url, new_prefix) as one, node(shared_nats.url, new_prefix) as two:
+            await opened(one, two)
+            for number in range(100):
+                if number % 3 == 0:
+                    two.unsubscribe("lobby")
+                    two.subscribe("lobby")
+                await one.keep("lobby", "ann", str(number))
+            await until(lambda: len(two.listener.ids()) == 100)
+            assert two.listener.heard == one.listener.heard
+            two.unsubscribe("lobby")
+            await until(lambda: "lobby" not in two._follower.rooms)
+
+    asyncio.run(main())
+
+
+def test_what_cannot_wait_is_refused_and_nothing_of_it_is_seen(shared_nats, new_prefix):
+    async def main():
+        limits = HistoryLimits(max_pending_messages=20)
+        async with node(shared_nats.url, new_prefix, limits) as one:
+            await opened(one)
+            ended = await outcomes([one.keep("lobby", "ann", str(number)) for number in range(50)])
+            refused = [end for end in ended if isinstance(end, BrokerUnavailableError)]
+            assert len(refused) == 40, "one room may have half of the places"
+            assert "slower" in str(refused[0])
+            assert one.listener.texts() == [str(number) for number in range(10)]
+            assert one.counters["kept_pending"] == 0
+            assert (await one.keep("lobby", "ann", "again")).id == 11
 
     asyncio.run(main())

@@ -1,0 +1,450 @@
+"""Kept rooms when something fails: every message is accepted once and seen everywhere, or refused and never seen."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+
+import pytest
+from tests.cluster.kept_nodes import QUICK, node, opened, outcomes
+from tests.net.peers import until
+
+from xmlsocket import BrokerUnavailableError
+from xmlsocket.errors import BrokerError
+from xmlsocket.limits import HistoryLimits
+from xmlsocket.rooms.cluster.session import Session
+
+
+def test_a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing(any_nats_server):
+    async def talk(stream, name, stop, journal):
+        number = 0
+        while not stop.is_set():
+            number += 1
+            text = f"{name}{number}"
+            future = stream.keep("lobby", name, text)
+            journal.append((text, future))
+            if number % 4 == 0:
+                await asyncio.wait([future], timeout=0.02)
+            await asyncio.sleep(0.001)
+
+    async def main():
+        url = any_nats_server.url
+        async with node(url) as one, node(url) as two, node(url) as watcher:
+            await opened(one, two, watcher)
+            stop, journal = asyncio.Event(), []
+            talkers = [
+                asyncio.create_task(talk(stream, name, stop, journal)) for stream, name in ((one, "a"), (two, "b"))
+            ]
+            loop = asyncio.get_running_loop()
+            for _ in range(3):
+                reached = watcher.listener.ids()[-1:] or [0]
+                await until(lambda reached=reached: watcher.listener.ids()[-1:] > [reached[0] + 50])
+                await loop.run_in_executor(None, any_nats_server.kill)
+                await until(lambda: not watcher.session.is_connected)
+                await asyncio.sleep(0.2)
+                await loop.run_in_executor(None, any_nats_server.start)
+                await opened(one, two, watcher)
+            stop.set()
+            await asyncio.gather(*talkers)
+            ended = await outcomes([future for _, future in journal])
+            accepted = {
+                text: end.id for (text, _), end in zip(journal, ended, strict=True) if not isinstance(end, Exception)
+            }
+            refused = {
+                text for (text, _), end in zip(journal, ended, strict=True) if isinstance(end, BrokerUnavailableError)
+            }
+            assert len(accepted) + len(refused) == len(journal)
+            assert refused, "the broker was away, and some were told so"
+            assert sorted(accepted.values()) == list(range(1, len(accepted) + 1))
+            for stream in (one, two, watcher):
+                await until(lambda stream=stream: len(stream.listener.ids()) >= len(accepted))
+                assert stream.listener.ids() == list(range(1, len(accepted) + 1))
+                assert {message.text: message.id for message in stream.listener.heard["lobby"]} == accepted
+            found = await watcher.history("lobby", 0, len(accepted) + 10)
+            assert {message.text: message.id for message in found} == accepted
+
+    asyncio.run(main())
+
+
+class Cable:
+    """A way to a server that can be cut, or lose what the server says from the next request on."""
+
+    def __init__(self, port):
+        self._target = port
+        self._writers = set()
+        self.loses_answers = False
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_):
+        self._server.close()
+        self.cut()
+
+    def cut(self):
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def _serve(self, reader, writer):
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers |= {writer, up_writer}
+
+        async def carry(source, sink, is_answer):
+            try:
+                while data := await source.read(65536):
+                    if not (is_answer and self.loses_answers):
+                        sink.write(data)
+            except OSError:
+                pass
+            finally:
+                sink.transport.abort()
+
+        await asyncio.gather(carry(reader, up_writer, False), carry(up_reader, writer, True))
+
+
+@pytest.mark.parametrize("is_cut", [True, False], ids=["cut", "silent"])
+def test_when_the_answer_is_lost_the_message_is_accepted_once_and_the_sender_is_told(shared_nats, new_prefix, is_cut):
+    async def main():
+        async with (
+            Cable(shared_nats.port) as cable,
+            node(cable.url, new_prefix) as one,
+            node(shared_nats.url, new_prefix) as two,
+        ):
+            await opened(one, two)
+            assert (await one.keep("lobby", "ann", "first")).id == 1
+            for number in range(2, 6):
+                cable.loses_answers = True
+                unsure = one.keep("lobby", "ann", f"unsure {number}")
+                await until(lambda number=number: two.listener.ids()[-1:] == [number])
+                assert not unsure.done()
+                if is_cut:
+                    cable.cut()
+                    await until(lambda: not one.session.is_connected)
+                cable.loses_answers = False
+                async with asyncio.timeout(20):
+                    assert (await unsure).id == number
+                await opened(one)
+            assert one.listener.heard == two.listener.heard
+            assert one.counters["kept_lookups"] >= 4
+
+    asyncio.run(main())
+
+
+def test_a_message_that_did_not_reach_the_broker_is_sent_again_behind_what_others_said(shared_nats, new_prefix):
+    async def main():
+        async with node(shared_nats.url, new_prefix) as one, node(shared_nats.url, new_prefix) as two:
+            await opened(one, two)
+            await one.keep("lobby", "ann", "first")
+            request = one.session.request
+            lost = []
+
+            async def lose_stores(subject, payload, **options):
+                if ".kept." in subject and not lost:
+                    lost.append(payload)
+                    await two.keep("lobby", "bob", "between")
+                    raise BrokerUnavailableError("lost")
+                return await request(subject, payload, **options)
+
+            one.session.request = lose_stores
+            kept = await outcomes([one.keep("lobby", "ann", "again"), one.keep("lobby", "ann", "and more")])
+            assert [message.id for message in kept] == [3, 4]
+            await until(lambda: len(two.listener.ids()) == 4)
+            assert one.listener.texts() == two.listener.texts() == ["first", "between", "again", "and more"]
+
+    asyncio.run(main())
+
+
+def test_a_hole_is_filled_before_anything_later_is_seen_and_a_lost_tail_is_noticed(shared_nats, new_prefix):
+    async def main():
+        async with node(shared_nats.url, new_prefix) as one, node(shared_nats.url, new_prefix) as two:
+            await opened(one, two)
+            room = two._follower.rooms["lobby"]
+            room.unlisten()
+            shown, count = [], 0
+
+            def lossy(message):
+                nonlocal count
+                count += 1
+                if count % 5 == 0:
+                    shown.append(message)
+                    two._follower._shown(room, message)
+
+            room.unlisten = two.session.listen(room.shown_subject, lossy)
+            await two.session.flush()
+            for number in range(63):
+                await one.keep("lobby", "ann", str(number))
+            await until(lambda: len(two.listener.ids()) == 63)
+            assert two.listener.heard == one.listener.heard
+            assert len(shown) == 12
+            assert two.counters["kept_catch_ups"] > 0
+
+    asyncio.run(main())
+
+
+def test_a_broker_that_stands_still_delays_messages_and_loses_none(nats_server):
+    async def main():
+        async with node(nats_server.url) as one, node(nats_server.url) as two:
+            await opened(one, two)
+            await one.keep("lobby", "ann", "first")
+            nats_server.pause()
+            unsure = [one.keep("lobby", "ann", f"a{number}") for number in range(3)]
+            await asyncio.sleep(1.5)
+            assert not any(future.done() for future in unsure)
+            nats_server.resume()
+            kept = await outcomes(unsure)
+            accepted = [end for end in kept if not isinstance(end, Exception)]
+            await opened(one, two)
+            await until(lambda: len(two.listener.ids()) == 1 + len(accepted))
+            assert two.listener.heard == one.listener.heard
+            assert two.listener.ids() == list(range(1, 2 + len(accepted)))
+
+    asyncio.run(main())
+
+
+def test_a_node_that_starts_while_the_broker_is_away_refuses_and_then_keeps(make_nats):
+    server = make_nats()
+
+    async def main():
+        async with node(server.url) as one:
+            assert not one.is_ready
+            with pytest.raises(BrokerUnavailableError, match="away"):
+                await one.keep("lobby", "ann", "x")
+            with pytest.raises(BrokerUnavailableError):
+                await one.history("lobby", None, 50)
+            await asyncio.get_running_loop().run_in_executor(None, server.start)
+            await opened(one)
+            assert (await one.keep("lobby", "ann", "y")).id == 1
+            assert one.listener.texts() == ["y"]
+
+    asyncio.run(main())
+
+
+def test_a_full_store_refuses_with_the_reason_and_recovers_by_itself(make_nats, any_nats_binary, tmp_path):
+    settings = tmp_path / "small.conf"
+    settings.write_text(f'jetstream {{ store_dir: "{tmp_path / "small"}", max_file_store: 300000 }}\n')
+    server = make_nats("-c", str(settings), binary=any_nats_binary, has_jetstream=False).start()
+
+    async def main():
+        async with node(server.url, limits=HistoryLimits(max_history_file_size=None)) as one:
+            await opened(one)
+            accepted, refused = [], []
+            for _ in range(200):
+                (end,) = await outcomes([one.keep("lobby", "ann", "x" * 5000)])
+                (refused if isinstance(end, BrokerUnavailableError) else accepted).append(end)
+            assert 20 < len(accepted) < 70
+            assert "JetStream error" in str(refused[0]), refused[0]
+            assert one.listener.ids() == list(range(1, len(accepted) + 1))
+            assert len(await one.history("lobby", None, 1000)) == len(accepted)
+            await one._jetstream.purge("xmlsocket_kept", "xmlsocket.kept.>", 10)
+            assert (await one.keep("lobby", "ann", "again")).id == len(accepted) + 1
+
+    asyncio.run(main())
+
+
+def test_a_store_too_small_for_the_history_is_an_error_that_says_so(make_nats, tmp_path):
+    settings = tmp_path / "small.conf"
+    settings.write_text(f'jetstream {{ store_dir: "{tmp_path / "small"}", max_file_store: 300000 }}\n')
+    server = make_nats("-c", str(settings), has_jetstream=False).start()
+
+    async def main():
+        with pytest.raises(BrokerError, match="max_history_file_size"):
+            async with node(server.url):
+                raise AssertionError("it started")
+
+    asyncio.run(main())
+
+
+def test_a_broker_without_jetstream_is_an_error_that_says_so(make_nats, any_nats_binary):
+    server = make_nats(binary=any_nats_binary, has_jetstream=False).start()
+
+    async def main():
+        with pytest.raises(BrokerError, match="JetStream"):
+            async with node(server.url):
+                raise AssertionError("it started")
+
+    asyncio.run(main())
+
+
+def test_a_stream_with_other_settings_is_changed_and_that_is_said(shared_nats, new_prefix, caplog):
+    async def main():
+        async with node(shared_nats.url, new_prefix, HistoryLimits(max_kept_messages=7)) as one:
+            await opened(one)
+            await one.keep("lobby", "ann", "x")
+        assert not caplog.records
+        async with node(shared_nats.url, new_prefix, HistoryLimits(max_kept_messages=8, max_kept_age=60)) as two:
+            await opened(two)
+            assert (await two.keep("lobby", "ann", "x")).id == 2
+            found = (await two._jetstream.ask(f"STREAM.INFO.{new_prefix}_kept"))["config"]
+            assert (found["max_msgs_per_subject"], found["max_age"]) == (8, 60_000_000_000)
+        assert "max_msgs_per_subject is 7, not 8" in caplog.text
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"name": "{}_kept", "subjects": ["{}.kept.>"], "storage": "memory"},
+        {"name": "{}_other", "subjects": ["{}.kept.>"], "storage": "file"},
+    ],
+    ids=["in memory", "of another name"],
+)
+def test_a_stream_that_cannot_be_used_is_an_error_that_says_why(shared_nats, new_prefix, other):
+    async def main():
+        session = Session(shared_nats.url, prefix=new_prefix, limits=QUICK)
+        await session.start()
+        async with node(shared_nats.url, f"{new_prefix}x", rooms=()) as one:
+            settings = {**other, "name": other["name"].format(new_prefix), "subjects": [f"{new_prefix}.kept.>"]}
+            await one._jetstream.ask(f"STREAM.CREATE.{settings['name']}", settings)
+            with pytest.raises(BrokerError, match="stream"):
+                async with node(shared_nats.url, new_prefix):
+                    raise AssertionError("it started")
+            await one._jetstream.ask(f"STREAM.DELETE.{settings['name']}")
+        await session.close()
+
+    asyncio.run(main())
+
+
+def test_what_another_program_writes_into_the_stream_is_left_out_and_said(shared_nats, new_prefix, caplog):
+    async def main():
+        async with node(shared_nats.url, new_prefix) as one, node(shared_nats.url, new_prefix) as two:
+            await opened(one, two)
+            await one.keep("lobby", "ann", "x")
+            subject = one.session.subjects.kept("lobby")
+            two.session.publish(subject, b"not ours")
+            await until(lambda: one.counters["kept_unreadable"] == two.counters["kept_unreadable"] == 1)
+            with pytest.raises(BrokerUnavailableError, match="cannot be read"):
+                await one.keep("lobby", "ann", "y")
+            assert [message.text for message in await one.history("lobby", None, 50)] == ["x"]
+        assert "not written by xmlsocket" in caplog.text
+
+    asyncio.run(main())
+
+
+def test_a_store_that_is_gone_is_said_and_numbers_go_on(make_nats, tmp_path, caplog):
+    server = make_nats().start()
+
+    async def main():
+        async with node(server.url) as one:
+            await opened(one)
+            await outcomes([one.keep("lobby", "ann", str(number)) for number in range(5)])
+            await one._jetstream.ask("STREAM.DELETE.xmlsocket_kept")
+            await one._jetstream.ask("STREAM.DELETE.KV_xmlsocket_numbers")
+            await asyncio.get_running_loop().run_in_executor(None, server.restart)
+            await until(lambda: one.session.reconnects == 1)
+            await opened(one)
+            assert (await one.keep("lobby", "ann", "again")).id > 5
+            assert one.listener.texts()[-1] == "again"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_every_message_is_accepted_once_or_refused_and_never_seen(make_nats, any_nats_binary, seed):
+    chance = random.Random(seed)
+    server = make_nats(binary=any_nats_binary).start()
+
+    async def say(stream, name, journal):
+        for number in range(120):
+            text = f"{name}{number}"
+            journal[text] = stream.keep("lobby", name, text)
+            if chance.random() < 0.3:
+                await asyncio.wait([journal[text]], timeout=chance.random() * 0.1)
+            else:
+                await asyncio.sleep(chance.random() * 0.02)
+
+    async def break_things(cables, stop):
+        loop = asyncio.get_running_loop()
+        while not stop.is_set():
+            await asyncio.sleep(chance.random() * 0.4)
+            what = chance.choice(["cut", "cut", "silent", "restart", "pause"])
+            cable = chance.choice(cables)
+            if what == "cut":
+                cable.cut()
+            elif what == "silent":
+                cable.loses_answers = True
+                await asyncio.sleep(chance.random() * 0.3)
+                cable.cut()
+                cable.loses_answers = False
+            elif what == "restart":
+                await loop.run_in_executor(None, server.restart)
+            else:
+                server.pause()
+                await asyncio.sleep(chance.random() * 0.3)
+                server.resume()
+
+    async def main():
+        async with (
+            Cable(server.port) as first,
+            Cable(server.port) as second,
+            node(first.url) as one,
+            node(second.url) as two,
+            node(server.url) as three,
+        ):
+            nodes = [one, two, three]
+            await opened(*nodes)
+            journal, stop = {}, asyncio.Event()
+            breaking = asyncio.create_task(break_things([first, second], stop))
+            await asyncio.gather(*(say(stream, name, journal) for stream, name in zip(nodes, "abc", strict=True)))
+            stop.set()
+            await breaking
+            ended = dict(zip(journal, await outcomes(journal.values()), strict=True))
+            accepted = {text: end.id for text, end in ended.items() if not isinstance(end, Exception)}
+            refused = {text for text, end in ended.items() if isinstance(end, BrokerUnavailableError)}
+            assert len(accepted) + len(refused) == 360
+            assert not [end for text, end in ended.items() if "may have been kept" in str(end)]
+            await opened(*nodes)
+            for stream in nodes:
+                await until(lambda stream=stream: len(stream.listener.ids()) >= len(accepted))
+                assert stream.listener.ids() == list(range(1, len(accepted) + 1))
+                assert {message.text: message.id for message in stream.listener.heard["lobby"]} == accepted
+            for name in "abc":
+                spoken = [text for text in one.listener.texts() if text[0] == name]
+                assert spoken == sorted(spoken, key=lambda text: int(text[1:]))
+
+    asyncio.run(main())
+
+
+def test_one_of_three_servers_may_die(nats_cluster):
+    async def main():
+        urls = nats_cluster.urls
+        async with node(urls, replicas=3) as one, node(urls, replicas=3) as two:
+            await until(lambda: one.is_ready and two.is_ready)
+            await opened(one, two)
+            journal, stop = [], asyncio.Event()
+
+            async def talk(stream, name):
+                number = 0
+                while not stop.is_set():
+                    number += 1
+                    journal.append((f"{name}{number}", stream.keep("lobby", name, f"{name}{number}")))
+                    await asyncio.wait([journal[-1][1]], timeout=0.05)
+
+            talkers = [asyncio.create_task(talk(one, "a")), asyncio.create_task(talk(two, "b"))]
+            await until(lambda: len(two.listener.ids()) > 40)
+            info = await one._jetstream.ask("STREAM.INFO.xmlsocket_kept")
+            leader = next(
+                s for number, s in enumerate(nats_cluster.servers) if info["cluster"]["leader"] == f"server{number}"
+            )
+            await asyncio.get_running_loop().run_in_executor(None, leader.kill)
+            seen = len(two.listener.ids())
+            await until(lambda: len(two.listener.ids()) > seen + 40)
+            stop.set()
+            await asyncio.gather(*talkers)
+            ended = await outcomes([future for _, future in journal])
+            accepted = {
+                text: end.id for (text, _), end in zip(journal, ended, strict=True) if not isinstance(end, Exception)
+            }
+            assert all(isinstance(end, BrokerUnavailableError) for end in ended if isinstance(end, Exception))
+            assert sorted(accepted.values()) == list(range(1, len(accepted) + 1))
+            for stream in (one, two):
+                await until(lambda stream=stream: len(stream.listener.ids()) >= len(accepted))
+                assert {message.text: message.id for message in stream.listener.heard["lobby"]} == accepted
+                assert stream.listener.ids() == list(range(1, len(accepted) + 1))
+
+    asyncio.run(main())
