@@ -28,8 +28,8 @@ messages of it are held. A list too long for one message is cut, and its attribu
 
 What comes unasked: ``<entered room name>`` and ``<left room name>`` when others come and go, on this node or another;
 ``<said>`` and ``<told>``; and ``<notice room code>`` with a sentence when this node loses the others (``cut-off``),
-finds them again (``reconnected``), or has missed something of theirs (``gap``, with ``missed``). Clients ignore elements
-that they do not know. A name belongs to one connection on all nodes. If another node takes it, which can happen to one
+finds them again (``reconnected``), or has missed something of theirs (``gap``, with ``missed``). Clients ignore what
+they do not know. A name belongs to one connection on all nodes. If another node takes it, which can happen to one
 that was out of reach, ``<error code="name-taken">`` comes and the connection ends.
 
 Codes: ``ill-formed``, ``forbidden-markup``, ``unexpected-element``, ``too-many-attributes``, ``unknown-request``,
