@@ -357,7 +357,12 @@ def connect(
         if name not in BlockingLimitOptions.__annotations__:
             raise ConfigurationError(f"{name} bounds nothing here: xmlsocket.connect(), of a loop, takes it")
     codec = None if encoding is None else text_codec(encoding, errors)
-    return Connection[Any](dial(target, checked.open_timeout), codec, checked)
+    sock = dial(target, checked.open_timeout)
+    try:
+        return Connection[Any](sock, codec, checked)
+    except OSError as error:  # the server has reset the connection already, so it has no addresses
+        sock.close()
+        raise target.open_error(error) from error
 
 
 def _deadline(timeout: float | None) -> float | None:

@@ -16,6 +16,7 @@ import pytest
 from tests.cli.processes import DEADLINE, SCRIPT, Client, environment, run, serving, until
 
 from xmlsocket.cli import program
+from xmlsocket.cli.display import render
 
 pty = pytest.importorskip("pty", reason="terminals need a Unix")
 
@@ -378,6 +379,27 @@ def test_on_a_terminal_what_is_typed_is_sent_and_answers_are_in_colour(chat):
     assert "<pong/>" in terminal.text
     assert "<error" not in terminal.text, "an empty line is no message there"
     assert b"\x1b[" in terminal.output
+
+
+@pytest.mark.parametrize("depth", [64, 65, 9000])
+def test_xml_that_nobody_could_follow_is_not_indented_to_its_square(depth):
+    message = "<a>" * depth + "<b/>" * 20 + "</a>" * depth
+    shown = render(message, 80).plain
+    assert shown.replace("\n", "").replace(" ", "") == message
+    assert (shown == message) == (depth > 64)
+
+
+def test_input_without_an_end_is_not_collected_for_ever(echo):
+    with open("/dev/zero", "rb") as zeros:
+        result = subprocess.run(
+            [SCRIPT, "connect", f"localhost:{echo}"],
+            stdin=zeros,
+            stderr=subprocess.PIPE,
+            timeout=DEADLINE,
+            env=environment(),
+        )
+    said = b"error: message 1 of the input is longer than --max-message-size allows\n"
+    assert (result.returncode, result.stderr) == (2, said)
 
 
 def test_on_a_terminal_long_xml_is_indented_and_nothing_else_changes():

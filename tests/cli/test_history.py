@@ -51,6 +51,12 @@ def test_what_export_writes_import_reads_elsewhere(folder, tmp_path_factory):
         ("[]", "not an object"),
         ('{"room": "a", "id": "1", "at": 0, "sender": "", "text": ""}', "id is missing or wrong"),
         ('{"room": "a", "id": 0, "at": 0, "sender": "", "text": ""}', "they begin at 1"),
+        ('{"room": "a", "id": 9223372036854775808, "at": 0, "sender": "", "text": ""}', "id is missing or wrong"),
+        ('{"room": "a", "id": true, "at": 0, "sender": "", "text": ""}', "id is missing or wrong"),
+        ('{"room": "a", "id": 1, "at": NaN, "sender": "", "text": ""}', "at is missing or wrong"),
+        ('{"room": "a", "id": 1, "at": 1e999, "sender": "", "text": ""}', "at is missing or wrong"),
+        (r'{"room": "a", "id": 1, "at": 0, "sender": "", "text": "\ud800"}', "text is missing or wrong"),
+        (r'{"room": "a", "id": 1, "at": 0, "sender": "a\u0000b", "text": ""}', "sender is missing or wrong"),
     ],
 )
 def test_a_line_that_is_wrong_is_named_and_nothing_is_imported(folder, line, said):
@@ -58,6 +64,7 @@ def test_a_line_that_is_wrong_is_named_and_nothing_is_imported(folder, line, sai
     done = run("import", "-", "--data-dir", str(folder), text=line if "line 1" in said else f"{good}\n{line}")
     assert done.returncode != 0
     assert said in done.stderr
+    assert "Traceback" not in done.stderr
     assert "Traceback" not in done.stderr
     assert "new" not in run("export", "--data-dir", str(folder)).stdout
 
@@ -79,5 +86,18 @@ def test_a_history_that_is_not_there_is_named(tmp_path):
 
 def test_a_free_port_has_a_history_only_where_a_folder_is_named():
     done = run("check", "--port", "0")
-    assert done.returncode == 2
+    assert done.returncode != 0
     assert "--data-dir" in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
+def test_an_export_that_cannot_be_written_is_said_in_a_sentence(folder):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", "from xmlsocket.cli import main; main()", "history", "export", "--data-dir", folder],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=50,
+        )
+    assert (done.returncode, done.stderr) == (1, "error: cannot write to standard output: No space left on device\n")

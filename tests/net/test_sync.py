@@ -440,3 +440,17 @@ def test_it_starts_no_thread():
         peer.sendall(b"y\0")
         connection.receive()
         assert threading.active_count() == before
+
+
+def test_a_server_that_resets_at_once_is_an_error_in_opening_and_leaves_no_socket(monkeypatch):
+    with socket.create_server((LOCALHOST, 0)) as listener:
+        sock = socket.create_connection(listener.getsockname())
+        peer, _ = listener.accept()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+        monkeypatch.setattr("xmlsocket.sync.dial", lambda target, timeout: sock)
+        with pytest.raises(xmlsocket.OpenError, match=f"cannot connect to {LOCALHOST}:{listener.getsockname()[1]}: "):
+            xmlsocket.sync.connect(*listener.getsockname())
+        assert sock.fileno() == -1

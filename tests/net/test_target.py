@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 import xmlsocket
 import xmlsocket.sync
 from xmlsocket import ConfigurationError
+from xmlsocket.net.target import find_target
 
 IMPOSSIBLE_HOSTS = ["a..b", "münchen..de", "x" * 64, "x" * 300, "a\0b", "::\ud800", b"localhost", 5]
 IMPOSSIBLE_PATHS = ["", "a\0b", b"socket"]
@@ -93,3 +97,9 @@ def test_what_cannot_be_the_path_of_a_socket_is_refused_with_the_path(path):
     for use in (xmlsocket.connect, xmlsocket.sync.connect, lambda *, path: xmlsocket.serve(nobody, path=path)):
         with pytest.raises(ConfigurationError, match="cannot be the path of a Unix socket"):
             use(path=path)
+
+
+def test_asyncios_own_words_for_an_error_are_replaced_by_the_systems():
+    error = ConnectionResetError(errno.ECONNRESET, "Connect call failed ('127.0.0.1', 80)")
+    said = str(find_target("localhost", 80, None, None, None).open_error(error))
+    assert said == f"cannot connect to localhost:80: {os.strerror(errno.ECONNRESET)}"

@@ -94,7 +94,7 @@ async def _converse(options: SessionOptions, separator: bytes, is_terminal: bool
     async with open_session(options) as session:
         if is_terminal:
             note(f"connected to {options.address}; each line is a message, Ctrl-D ends")
-        sending = asyncio.create_task(_send_input(session, separator, is_terminal))
+        sending = asyncio.create_task(_send_input(session, separator, is_terminal, options.longest_input))
         over = asyncio.create_task(session.over.wait())
         try:
             await asyncio.wait((sending, over), return_when=asyncio.FIRST_COMPLETED)
@@ -108,8 +108,8 @@ async def _converse(options: SessionOptions, separator: bytes, is_terminal: bool
         note(session.reason.value)
 
 
-async def _send_input(session: Session, separator: bytes, is_terminal: bool) -> None:
-    async for messages in _read_messages(separator):
+async def _send_input(session: Session, separator: bytes, is_terminal: bool, longest: int | None) -> None:
+    async for messages in _read_messages(separator, longest):
         for message in messages:
             if is_terminal and not message:
                 continue  # somebody pressed Enter to have a free line
@@ -121,18 +121,26 @@ async def _send_input(session: Session, separator: bytes, is_terminal: bool) -> 
                 complain(str(error))
 
 
-async def _read_messages(separator: bytes) -> AsyncIterator[list[str]]:
-    """Cut the input into messages; what is left at its end is one too, if there is anything."""
-    number = 0
+async def _read_messages(separator: bytes, longest: int | None) -> AsyncIterator[list[str]]:
+    """Cut the input into messages; what is left at its end is one too, if there is anything.
+
+    Raises:
+        ConfigurationError: One is not UTF-8, or so long that it is not waited for any more.
+    """
+    number = size = 0
     tail: list[bytes] = []
     async for data in _read_input():
         first, *others = data.split(separator)
         tail.append(first)
+        size += len(first)
         if others:
             lines = [b"".join(tail), *others[:-1]]
             tail = [others[-1]]
+            size = len(others[-1])
             yield [_decode(line, number + index, separator) for index, line in enumerate(lines, 1)]
             number += len(lines)
+        elif longest is not None and size > longest:
+            raise ConfigurationError(f"message {number + 1} of the input is longer than --max-message-size allows")
     if rest := b"".join(tail):
         yield [_decode(rest, number + 1, separator)]
 

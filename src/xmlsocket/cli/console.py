@@ -13,7 +13,8 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import IO
 
 from rich.console import Console
 from rich.text import Text
@@ -54,8 +55,15 @@ def _escape(character: str) -> str:
 
 def write_lines(lines: Iterable[str], end: str = "\n") -> None:
     """Write many lines at once, exactly as they are, and flush: for pipes, where rich would cost most of the time."""
+    with standard_output() as file:
+        file.write("".join(line + end for line in lines))
+
+
+@contextlib.contextmanager
+def standard_output() -> Iterator[IO[str]]:
+    """Give standard output to write to, and end the program, with a sentence, when it cannot be written to."""
     try:
-        out.file.write("".join(line + end for line in lines))
+        yield out.file
         out.file.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered would fail again at the end

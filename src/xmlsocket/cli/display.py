@@ -56,6 +56,9 @@ _STYLES: Final = {"name": "bold cyan", "attribute": "cyan", "value": "green", "a
 _LONGEST: Final = 65_536
 """Characters beyond which a message is shown as it is: nobody reads that much, and a terminal should not wait."""
 
+_DEEPEST: Final = 64
+"""Elements inside each other beyond which a message is shown as it is: indented, it could be as long as its square."""
+
 _Piece = tuple[str, str]
 
 
@@ -63,12 +66,14 @@ def render(message: str, width: int) -> Text:
     """Write a message for people.
 
     XML that does not fit into ``width`` is indented, a tag on a line, but for elements that hold text: those stay as
-    they are, with all that is in them. What is no XML stays as it is too.
+    they are, with all that is in them. What is no XML, or deeper than anybody could follow, stays as it is too.
     """
     if len(message) > _LONGEST or not is_well_formed(message):
         return Text(printable(message))
     pieces = [(match.lastgroup or "", match[0]) for match in _PIECES.finditer(message)]
     lines = _find_lines(pieces) if len(message) > width else {}
+    if max(lines.values(), default=0) > _DEEPEST:
+        lines = {}
     text = Text()
     for index, (kind, piece) in enumerate(pieces):
         if index in lines:

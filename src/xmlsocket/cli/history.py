@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, TextIO
+from typing import IO, Annotated, Any, Final
 
 import typer
 
@@ -16,12 +17,16 @@ from ..errors import ConfigurationError
 from ..rooms import History, KeptMessage
 from ..rooms.history import ExportedMessage
 from .configuration import ServeOptions
-from .console import err, out
+from .console import err, out, standard_output
 from .loading import find_history_file
 
 app = typer.Typer(name="history", help="Export, import and check the history of the chat.", no_args_is_help=True)
 
 _FIELDS: Final[Mapping[str, Any]] = {"room": str, "id": int, "at": (int, float), "sender": str, "text": str}
+
+_LARGEST: Final = 2**63 - 1
+"""The largest number that SQLite holds."""
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 _Port = Annotated[int, typer.Option(metavar="PORT", help="The port of the daemon whose history it is.")]
 _DataDir = Annotated[str | None, typer.Option(metavar="FOLDER", help="The folder given to the daemon as --data-dir.")]
@@ -65,7 +70,7 @@ def import_history(
     Stop the daemon before.
     """
     with History(_find(port, data_dir)) as history, _reading(file) as source:
-        count = history.load(_parse(source, file))
+        count = history.load(_parse(source, "standard input" if file == "-" else file))
     out.print(f"{count:,} messages imported")
 
 
@@ -85,17 +90,17 @@ def check_history(port: _Port = 8080, data_dir: _DataDir = None) -> None:
 
 
 @contextlib.contextmanager
-def _writing(file: str) -> Iterator[TextIO]:
+def _writing(file: str) -> Iterator[IO[str]]:
     if file == "-":
-        yield sys.stdout
-        sys.stdout.flush()
+        with standard_output() as target:
+            yield target
         return
     with _naming(file), Path(file).open("w", encoding="utf-8", newline="\n") as target:
         yield target
 
 
 @contextlib.contextmanager
-def _reading(file: str) -> Iterator[TextIO]:
+def _reading(file: str) -> Iterator[IO[str]]:
     if file == "-":
         yield sys.stdin
         return
@@ -111,6 +116,13 @@ def _naming(file: str) -> Iterator[None]:
         raise ConfigurationError(f"cannot use {file}: {error}") from error
 
 
+def _can_be_kept(value: str | float) -> bool:
+    """Whether the file takes the value, and a connection the text."""
+    if isinstance(value, str):
+        return "\0" not in value and not _SURROGATES.search(value)
+    return not isinstance(value, bool) and abs(value) <= _LARGEST  # a number that is none is not
+
+
 def _parse(lines: Iterable[str], file: str) -> Iterator[ExportedMessage]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -122,7 +134,7 @@ def _parse(lines: Iterable[str], file: str) -> Iterator[ExportedMessage]:
         if not isinstance(value, dict):
             raise ConfigurationError(f"{file}, line {number}: not an object; nothing was imported")
         for name, kind in _FIELDS.items():
-            if not isinstance(value.get(name), kind) or isinstance(value.get(name), bool):
+            if not isinstance(value.get(name), kind) or not _can_be_kept(value[name]):
                 raise ConfigurationError(f"{file}, line {number}: {name} is missing or wrong; nothing was imported")
         message = KeptMessage(value["id"], float(value["at"]), value["sender"], value["text"])
         yield ExportedMessage(value["room"], message)

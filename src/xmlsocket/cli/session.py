@@ -90,6 +90,12 @@ class SessionOptions:
     wait: float | None
     limits: dict[str, Any]
 
+    @property
+    def longest_input(self) -> int | None:
+        """Bytes of UTF-8 that no message can have, in whatever encoding it is sent."""
+        longest = self.limits.get("max_message_size", Limits().max_message_size)
+        return None if longest is None else 4 * longest + 1
+
 
 def make_options(
     address: Address,

@@ -48,7 +48,9 @@ class Target:
         elif isinstance(error, socket.gaierror):
             text = f"the host of {self} is unknown: {error.strerror}"
         else:
-            text = f"cannot connect to {self}: {error.strerror or error or type(error).__name__}"
+            # asyncio puts words of its own where the system's are.
+            reason = os.strerror(error.errno) if error.errno else error.strerror
+            text = f"cannot connect to {self}: {reason or error or type(error).__name__}"
         return OpenError(text)
 
     def timeout_error(self, timeout: float | None) -> OpenTimeoutError:
