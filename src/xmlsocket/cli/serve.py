@@ -26,7 +26,10 @@ _CLUSTER = "Many processes and machines"
 _APPS = ", ".join(f"{app.name} ({app.summary})" for app in APPS)
 
 
-# Longer than 40 lines, as every option is a parameter.
+_NO_FIELDS = ("config", "reload", "limits", "names")
+
+
+# Longer than 40 lines, as every option is a parameter, named as its field of ServeOptions.
 @takes_limits
 def serve(
     app: Annotated[
@@ -271,41 +274,10 @@ def serve(
     Every option but --config and --reload may stand in the configuration file. Exits with 0 when it was stopped, 1 when
     it cannot listen, and 2 when an option cannot work.
     """
+    names = {"allowed_origin": "allowed_origins", "trusted_proxy": "trusted_proxies"}
+    given = {names.get(name, name): value for name, value in locals().items() if name not in _NO_FIELDS}
     options = combine(
-        explicit(
-            {
-                "app": app,
-                "host": host,
-                "port": port,
-                "path": path,
-                "policy": policy,
-                "policy_port": policy_port,
-                "tls_cert": tls_cert,
-                "tls_key": tls_key,
-                "encoding": encoding,
-                "errors": errors,
-                "speaks_first": speaks_first,
-                "detect": detect,
-                "log_level": log_level,
-                "require_tls": require_tls,
-                "websocket": websocket,
-                "allowed_origins": allowed_origin or None,
-                "compression": compression,
-                "trusted_proxies": trusted_proxy or None,
-                "proxy_protocol": proxy_protocol,
-                "data_dir": data_dir,
-                "history": history,
-                "operations": operations,
-                "workers": workers,
-                "broker": broker or None,
-                "broker_credentials": broker_credentials,
-                "broker_ca": broker_ca,
-                "broker_cert": broker_cert,
-                "broker_key": broker_key,
-                "broker_prefix": broker_prefix,
-                "broker_replicas": broker_replicas,
-            }
-        ),
+        explicit({name: None if value == [] else value for name, value in given.items()}),
         explicit(limits),
         config,
     )
