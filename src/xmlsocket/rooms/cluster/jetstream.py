@@ -50,6 +50,10 @@ class ConflictError(JetStreamError):
         self.last = int(found[0]) if found else None
 
 
+class NoJetStreamError(JetStreamError):
+    """Nobody listens where JetStream would. Servers that have it and choose a leader do not answer at all instead."""
+
+
 class StreamNotFoundError(JetStreamError):
     """There is no such stream."""
 
@@ -126,7 +130,7 @@ class JetStream:
             message = await self._session.request(subject, payload, headers=headers, timeout=self._timeout)
         except BrokerUnavailableError as error:
             if isinstance(error.__cause__, NoRespondersError):
-                raise JetStreamError(0, "no JetStream answers: it is disabled, or has no leader now") from error
+                raise NoJetStreamError(0, "no JetStream answers: it is disabled, or has no leader now") from error
             raise
         answer: dict[str, Any] = json.loads(message.data)
         refusal = answer.get("error")

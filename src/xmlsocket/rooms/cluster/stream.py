@@ -17,7 +17,7 @@ from ...errors import BrokerError, BrokerUnavailableError, EmbeddedNulError
 from ...limits import HistoryLimits
 from ..broker import Done, KeptMessage, Receiver
 from .follower import Follower
-from .jetstream import JetStream, JetStreamError
+from .jetstream import JetStream, JetStreamError, NoJetStreamError
 from .kept_envelope import KeptBatch, decode_batch, encoded_size
 from .kept_room import Keep, KeptRoom
 from .numbers import Numbers
@@ -109,7 +109,10 @@ class KeptStream:
                 if not self._session.is_connected:
                     return
                 if time.monotonic() > deadline:
-                    raise BrokerError(f"kept rooms need JetStream: {error}; enable it in nats-server") from error
+                    if isinstance(error.__cause__, NoJetStreamError):
+                        raise BrokerError(f"kept rooms need JetStream: {error}; enable it in nats-server") from error
+                    logger.warning("messages cannot be kept yet: %s; trying on", error)
+                    return
             await asyncio.sleep(_RETRY / 5)
 
     async def _prepare(self) -> None:
