@@ -44,6 +44,20 @@ def test_a_run_of_frames_is_taken_up_to_the_first_of_another_kind(take: masking.
     assert take(data, 15, 9, 100, payloads) == len(data)
 
 
+@given(
+    data=st.binary(max_size=140),
+    limit=st.integers(0, 140),
+    opcode=st.sampled_from([1, 2]),
+    first=st.sampled_from([0x82, 0x81]),
+)
+def test_one_frame_alone_is_what_a_run_of_one_is(data: bytes, limit: int, opcode: int, first: int) -> None:
+    frame = bytes((first, 0x80 | len(data))) + b"abcd" + masking.mask(data, b"abcd") if len(data) < 126 else data
+    for piece in (frame, frame[:-1], frame + b"\x82", data):
+        payloads: list[bytes] = []
+        is_one = masking.take_masked(piece, 0, opcode, limit, payloads) == len(piece) and len(payloads) == 1
+        assert masking.take_one(piece, opcode, limit) == (payloads[0] if is_one else None)
+
+
 def test_without_the_compiled_function_everything_works(monkeypatch: pytest.MonkeyPatch) -> None:
     real_import = builtins.__import__
 

@@ -56,10 +56,8 @@ class Link(Handler[bytes]):
         if upstream is None:
             if self.pending is not None:
                 self.pending += messages
-        elif upstream.is_open:
-            upstream.forward(messages)
-            if upstream.is_send_paused:
-                self.client.pause_reading()
+        elif upstream.forward(messages):
+            self.client.pause_reading()
 
     def client_writable(self) -> None:
         """The client reads again."""
@@ -104,11 +102,8 @@ class Link(Handler[bytes]):
 
     def received(self, connection: Connection[bytes], messages: list[bytes]) -> None:
         """See :class:`Handler`."""
-        client = self.client
-        if client.is_open:
-            client.forward(messages)
-            if client.is_send_paused:
-                connection.pause_reading()
+        if self.client.forward(messages):
+            connection.pause_reading()
 
     def writable(self, connection: Connection[bytes]) -> None:
         """See :class:`Handler`."""

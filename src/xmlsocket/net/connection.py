@@ -251,16 +251,24 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
         elif self._outbox_size > self._endpoint.send_high_water:
             self._flush()
 
-    def forward(self, messages: Sequence[str | bytes]) -> None:
-        """Write messages at once that another connection with the same limits has received; nothing is checked.
+    def forward(self, messages: Sequence[str | bytes]) -> bool:
+        """Send messages that another connection with the same limits has received; nothing is checked.
 
-        :attr:`is_send_paused` is up to date afterwards. Nothing happens on a connection that is closing.
+        Nothing happens on a connection that is closing.
+
+        Returns:
+            Whether more than ``send_high_water`` bytes wait for the peer: then take no more from the other connection.
         """
-        if self._outbox or self._is_held:
+        if self._is_held:
             self.send_many(messages)
         elif self._is_open:
-            self._messages_sent += len(messages)
-            self._write(self._encoder.encode(messages))
+            if self._outbox:
+                self._flush()  # the size of what waits is not counted here, so no more than one read may
+            self._outbox += messages
+            if not self._is_flushing_later:
+                self._is_flushing_later = True
+                self._endpoint.schedule_flush(self)
+        return self._is_open and self._is_send_paused
 
     def deliver(self, batch: Batch) -> None:
         """Send a room's messages, those that are there and those that the room still adds in this turn of the loop.
@@ -469,17 +477,23 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
         self._bytes_received += len(data)
+        websocket = self._websocket
         if self._is_open:
-            messages = self._decoder.feed(data)
+            decoder = self._decoder
+            messages = decoder.feed(data)
             if messages:
-                self._hand_on(messages)
-            if self._decoder.error is not None:
-                self._endpoint.logger.warning("%r: %s", self, self._decoder.error)
-                self._begin_close(_reason_of(self._decoder.error))
-        elif self._websocket is not None:
-            self._websocket.feed(data)  # until the peer's close frame
-        if self._websocket is not None:
-            self._answer_frames(self._websocket)
+                self._messages_received += len(messages)
+                try:
+                    self._handler.received(self, messages)
+                except Exception as error:  # whatever a user's code raises ends its own connection only
+                    self._handler_failed(error)
+            if decoder.error is not None:
+                self._endpoint.logger.warning("%r: %s", self, decoder.error)
+                self._begin_close(_reason_of(decoder.error))
+        elif websocket is not None:
+            websocket.feed(data)  # until the peer's close frame
+        if websocket is not None and (websocket.replies or websocket.is_over):
+            self._answer_frames(websocket)
 
     def _answer_frames(self, websocket: WebSocket[MessageT]) -> None:
         if websocket.replies:
@@ -487,26 +501,9 @@ class Connection(asyncio.Protocol, Generic[MessageT]):
             websocket.replies.clear()
             if self._is_open:
                 self._write(replies)
-        if (websocket.peer_close is not None or websocket.error is not None) and not self._is_ended:
+        if websocket.is_over and not self._is_ended:
             if self.eof_received() is False:
                 self._transport.close()
-
-    def _hand_on(self, messages: list[MessageT]) -> None:
-        self._messages_received += len(messages)
-        was_flushing_later = self._is_flushing_later
-        self._is_flushing_later = True  # by the flush below, not by one scheduled for later
-        try:
-            self._handler.received(self, messages)
-        except Exception as error:  # whatever a user's code raises ends its own connection only
-            self._handler_failed(error)
-        if self._has_batch:
-            # The room may add to the batch until the end of this turn; then all its members write it.
-            if not was_flushing_later:
-                self._is_flushing_later = True
-                self._endpoint.schedule_flush(self)
-        else:
-            self._flush()
-            self._is_flushing_later = was_flushing_later
 
     def eof_received(self) -> bool:
         """See :class:`asyncio.Protocol`."""

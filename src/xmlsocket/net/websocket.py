@@ -17,7 +17,7 @@ from ..wire.deflate import DeflateParameters, Deflater, Inflater
 from ..wire.frames import FrameEncoder, encode_close, encode_pong
 from ..wire.piece_frames import PieceFrameDecoder, PieceFrameEncoder
 from ..wire.pieces import PieceDecoder
-from ..wire.websocket import Close, FrameDecoder, Ping, Pong
+from ..wire.websocket import Close, FrameDecoder, Ping, Pong, Received
 from .forwarding import Network, client_address
 from .handshake import TEXT_SUBPROTOCOL, Handshake, HandshakeOptions
 from .http import Request, Upgrade
@@ -112,9 +112,21 @@ class WebSocket(Generic[MessageT]):
         error: What ended the stream, once something did.
         replies: Frames to send at once: pongs.
         peer_close: The peer's close frame, once it is there.
+        is_over: Whether there is either of ``error`` and ``peer_close``.
     """
 
-    __slots__ = ("_codec", "_frames", "_is_raw", "_stream", "error", "is_text", "peer_close", "replies", "request")
+    __slots__ = (
+        "_codec",
+        "_frames",
+        "_is_raw",
+        "_stream",
+        "error",
+        "is_over",
+        "is_text",
+        "peer_close",
+        "replies",
+        "request",
+    )
 
     def __init__(self, upgrade: Upgrade, codec: TextCodec | None, limits: Limits, *, is_raw: bool = False) -> None:
         # The other headers would cost every connection 2 KiB for as long as it lives.
@@ -123,6 +135,7 @@ class WebSocket(Generic[MessageT]):
         self.is_text = upgrade.subprotocol == TEXT_SUBPROTOCOL
         self.error: RemoteProtocolError | None = None
         self.peer_close: Close | None = None
+        self.is_over = False
         self.replies: list[bytes] = []
         self._codec = codec
         self._is_raw = is_raw
@@ -140,29 +153,34 @@ class WebSocket(Generic[MessageT]):
 
     def feed(self, data: bytes) -> list[MessageT]:
         """Take the next bytes and return the messages they complete; afterwards see the attributes."""
-        messages = self._read(data)
-        while self._frames.has_more and self.error is None:
-            messages += self._read(b"")
+        frames = self._frames
+        messages = self._sort(frames.feed(data))
+        while frames.has_more and self.error is None:
+            messages += self._sort(frames.feed(b""))
         return messages
 
-    def _read(self, data: bytes) -> list[MessageT]:
-        items = self._frames.feed(data)
-        if len(items) == 1 and isinstance(items[0], bytes):
-            messages = self._stream.feed(items[0])
+    def _sort(self, items: list[Received]) -> list[MessageT]:
+        stream = self._stream
+        if len(items) == 1 and type(items[0]) is bytes:  # nearly always
+            messages = stream.feed(items[0])
         else:
             messages = []
             for item in items:
                 if isinstance(item, bytes):
-                    messages += self._stream.feed(item)
+                    messages += stream.feed(item)
                 elif isinstance(item, str):
                     messages += self._take_text(item)
                 elif isinstance(item, Ping):
                     self.replies.append(encode_pong(item.payload))
                 elif not isinstance(item, Pong):
                     self.peer_close = item
-                if self._stream.error is not None:
+                    self.is_over = True
+                if stream.error is not None:
                     break
-        self.error = self._stream.error or self._frames.error
+        error = stream.error or self._frames.error
+        if error is not None:
+            self.error = error
+            self.is_over = True
         return messages
 
     def _take_text(self, text: str) -> list[Any]:

@@ -82,6 +82,8 @@ class MessageDecoder(Generic[MessageT]):
         if self.error is not None or not data:
             return []
         if not data[-1] and not self._tail:
+            if data.find(NUL) == len(data) - 1:  # one message: what most reads bring
+                return self._decode_each([data[:-1]])
             return self._decode(data)
         *whole, rest = _cut(data)
         if whole and self._tail:

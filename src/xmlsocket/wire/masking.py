@@ -75,6 +75,20 @@ def take_masked(data: bytes, at: int, opcode: int, limit: int, payloads: list[by
     return at
 
 
+def take_one(data: bytes, opcode: int, limit: int) -> bytes | None:
+    """Take the payload where the data are one short frame of a client and nothing else: most reads of a busy server.
+
+    Returns:
+        ``None`` where they are anything else, or the payload is over the limit.
+    """
+    size = len(data) - 6
+    if not 0 <= size < 126 or size > limit:
+        return None
+    start, key = _two_bytes_and_key(data)
+    # Equal only if it is final, of this opcode, masked, without reserved bits, and as long as what is there.
+    return mask(data[6:], key) if start == (_MASKED_EMPTY | opcode << 8) + size else None
+
+
 def take_masked_portable(data: bytes, at: int, opcode: int, limit: int, payloads: list[bytes]) -> int:
     """Take frames of a client, with one integer for all of them instead of one for each."""
     end = len(data)

@@ -38,6 +38,7 @@ from .masking import (
     rotate,
     take_masked,
     take_masked_portable,
+    take_one,
     take_plain,
 )
 
@@ -151,8 +152,11 @@ class FrameDecoder:
             self._held = b""
         items: list[Received] = []
         at = 0
-        if not self._kind:  # the usual case by the shortest way
-            at = self._take(data, 0, BINARY, self._limit, cast("list[bytes]", items))
+        if not self._kind:  # the usual cases by the shortest ways
+            take = self._take
+            if take is take_masked and (payload := take_one(data, BINARY, self._limit)):
+                return [payload]
+            at = take(data, 0, BINARY, self._limit, cast("list[bytes]", items))
         if at < len(data):
             self._decode(data, at, items)
         elif not self._whole_messages:
