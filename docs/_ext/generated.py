@@ -23,6 +23,7 @@ from sphinx.util.docutils import SphinxDirective
 import xmlsocket
 from xmlsocket import CloseReason, errors, limits
 from xmlsocket.cli import program
+from xmlsocket.operations import METRICS
 
 if TYPE_CHECKING:
     from sphinx.addnodes import pending_xref
@@ -131,6 +132,22 @@ _LEVELS = {
 }
 
 
+class MetricsTables(SphinxDirective):
+    """A table of every metric for each section of the catalogue."""
+
+    def run(self) -> list[nodes.Node]:
+        sections = dict.fromkeys(metric.section for metric in METRICS)
+        parts = []
+        for section in sections:
+            rows = ["| metric | kind | labels | says |", "| --- | --- | --- | --- |"]
+            for metric in METRICS:
+                if metric.section == section:
+                    labels = ", ".join(f"`{label}`" for label in metric.labels)
+                    rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+            parts.append(f"## {section}\n\n" + "\n".join(rows) + "\n")
+        return self.parse_text_to_nodes("\n".join(parts), allow_section_headings=True)
+
+
 class BenchmarkResults(SphinxDirective):
     """The picture and the tables that ``make bench`` has written, if it has been run."""
 
@@ -200,6 +217,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("error-classes", ErrorClasses)
     app.add_directive("close-reasons", CloseReasons)
     app.add_directive("log-texts", LogTexts)
+    app.add_directive("metrics-tables", MetricsTables)
     app.add_directive("benchmark-results", BenchmarkResults)
     app.add_directive("command-help", CommandHelp)
     app.connect("missing-reference", resolve_by_public_name)

@@ -22,7 +22,7 @@ from xmlsocket.apps import find
 from xmlsocket.limits import OperationsLimits
 from xmlsocket.operations import METRICS, Health, ProcessStatus, Sample, merge
 from xmlsocket.operations.catalogue import metric_of
-from xmlsocket.operations.gathering import OUTCOMES
+from xmlsocket.operations.gathering import OUTCOMES, broker_samples
 from xmlsocket.operations.lag import BUCKETS, LoopLag
 from xmlsocket.operations.rendering import render
 from xmlsocket.operations.samples import from_json, to_json
@@ -223,6 +223,19 @@ def test_a_broker_that_refuses_is_an_obstacle_in_its_own_words():
     page = render(samples).body.decode()
     assert "# TYPE xmlsocket_broker_gaps_total counter" in page
     assert "\nxmlsocket_broker_gaps_total 7.0\n" in page
+
+
+def test_what_our_brokers_count_is_in_the_catalogue(tmp_path):
+    from xmlsocket.rooms.cluster import NatsBroker
+
+    brokers = [
+        xmlsocket.rooms.MemoryBroker(),
+        HistoryBroker(lambda: History(tmp_path / "x.db")),
+        NatsBroker("nats://localhost:4222"),
+    ]
+    samples = [sample for broker in brokers for sample in broker_samples(broker)]
+    assert len({sample.name for sample in samples}) > 20
+    assert [sample.name for sample in samples if metric_of(sample.name) not in METRICS] == []
 
 
 def test_every_end_of_a_client_is_counted_under_one_outcome_at_most():

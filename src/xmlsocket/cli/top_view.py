@@ -27,6 +27,8 @@ _LATE: Final = 0.1
 _ORDERLY: Final = frozenset(
     {"closed", "peer_closed", "shutdown", "policy_answered", "http_answered", "upstream_closed"}
 )
+# The others of a broker are shown when there is something to be seen.
+_ALWAYS: Final = frozenset({"history_pending", "history_file_bytes", "broker_kept_pending", "broker_live_gaps_total"})
 _TRAFFIC: Final = (
     ("messages in", "xmlsocket_messages_received_total", False),
     ("messages out", "xmlsocket_messages_sent_total", False),
@@ -233,7 +235,9 @@ def _broker_figures(look: Look) -> Iterable[tuple[str, str, str | None]]:
         if not is_broker or name in seen or name.endswith(("_bucket", "_seconds_count")):
             continue
         seen.add(name)
-        value = look.total(sample.name)
+        value = look.largest(sample.name) if name == "broker_nodes" else look.total(sample.name)
+        if not value and name not in _ALWAYS:
+            continue
         if name.endswith("_seconds_sum"):
             count = look.total(sample.name.removesuffix("sum") + "count")
             yield title.removesuffix(" seconds sum"), _seconds(value / count) if count else "–", None

@@ -109,6 +109,43 @@ _BROKER: Final = _section(
         "gauge",
         "1 while messages can be kept and carried to other nodes, 0 while the broker or the disk refuses",
     ),
+    Metric("xmlsocket_broker_nodes", "gauge", "Nodes that are alive, as this one sees them, itself among them"),
+    Metric("xmlsocket_broker_reconnects_total", "counter", "Times that the connection to NATS was lost and came back"),
+    Metric("xmlsocket_broker_outgoing_bytes", "gauge", "Bytes that wait to be sent to NATS"),
+    Metric("xmlsocket_broker_outgoing_dropped_total", "counter", "Envelopes that did not fit into that queue any more"),
+    Metric("xmlsocket_broker_hop_seconds", "summary", "Round trips to the NATS server; one at each heartbeat"),
+    Metric("xmlsocket_broker_live_envelopes_sent_total", "counter", "Envelopes with live messages and presence, sent"),
+    Metric("xmlsocket_broker_live_envelopes_received_total", "counter", "The same, received from other nodes"),
+    Metric(
+        "xmlsocket_broker_live_gaps_total", "counter", "Times that something live of another node was lost on the way"
+    ),
+    Metric("xmlsocket_broker_live_missed_messages_total", "counter", "Messages, arrivals and departures lost so"),
+    Metric("xmlsocket_broker_live_rooms_heard", "gauge", "Rooms that this node listens to"),
+    Metric("xmlsocket_broker_live_rooms_spoken", "gauge", "Rooms in which this node has said something lately"),
+    Metric(
+        "xmlsocket_broker_kept_commit_seconds",
+        "summary",
+        "Batches of kept messages, and the time from sending one to knowing that it is stored",
+    ),
+    Metric("xmlsocket_broker_kept_messages_total", "counter", "Messages that this node has had stored"),
+    Metric("xmlsocket_broker_kept_pending", "gauge", "Messages that wait to be stored; nobody has seen them yet"),
+    Metric(
+        "xmlsocket_broker_kept_refused_total", "counter", "Messages that could not be stored; their senders were told"
+    ),
+    Metric(
+        "xmlsocket_broker_kept_conflicts_total",
+        "counter",
+        "Batches that were numbered anew, as another node was faster",
+    ),
+    Metric(
+        "xmlsocket_broker_kept_lookups_total", "counter", "Times that it had to be found out whether a batch is stored"
+    ),
+    Metric(
+        "xmlsocket_broker_kept_catch_ups_total", "counter", "Times that missing messages were fetched from the stream"
+    ),
+    Metric("xmlsocket_broker_kept_unreadable_total", "counter", "Stored batches that are none of ours, passed over"),
+    Metric("xmlsocket_broker_kept_lost_total", "counter", "Stored messages that were forgotten before they were read"),
+    Metric("xmlsocket_broker_kept_rooms", "gauge", "Kept rooms with members here"),
 )
 
 _GATEWAY: Final = _section(

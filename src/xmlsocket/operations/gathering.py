@@ -26,6 +26,20 @@ OUTCOMES: Final[Mapping[str, frozenset[CloseReason]]] = {
 
 _UPSTREAM_FAILURES: Final = {"refused": CloseReason.UPSTREAM_REFUSED, "lost": CloseReason.UPSTREAM_LOST}
 
+_RENAMED: Final[Mapping[str, str]] = {
+    "hops_total": "hop_seconds_count",
+    "kept_batches": "kept_commit_seconds_count",
+    "kept_commit_seconds": "kept_commit_seconds_sum",
+    "kept_messages": "kept_messages_total",
+    "kept_conflicts": "kept_conflicts_total",
+    "kept_lookups": "kept_lookups_total",
+    "kept_refused": "kept_refused_total",
+    "kept_catch_ups": "kept_catch_ups_total",
+    "kept_unreadable": "kept_unreadable_total",
+    "kept_lost": "kept_lost_total",
+}
+"""Counters of our brokers whose names are not yet those of Prometheus."""
+
 
 async def server_samples(server: Server[Any]) -> list[Sample]:
     """Read a server's connections, traffic and ends."""
@@ -73,7 +87,7 @@ def broker_samples(broker: Broker) -> Iterator[Sample]:
     yield Sample("xmlsocket_broker_ready", int(state.is_ready))
     for name, value in state.counters.items():
         prefix = "xmlsocket_" if name.startswith("history_") else "xmlsocket_broker_"
-        yield Sample(prefix + name, value)
+        yield Sample(prefix + _RENAMED.get(name, name), value)
 
 
 def history_samples(file: Path) -> Iterator[Sample]:
