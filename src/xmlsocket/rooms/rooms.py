@@ -11,7 +11,7 @@ import asyncio
 from types import TracebackType
 from typing import Protocol
 
-from ..errors import ConfigurationError, RoomLimitError
+from ..errors import RoomLimitError
 from ..limits import RoomLimits
 from .broker import Broker, KeptMessage
 from .memory import MemoryBroker
@@ -298,15 +298,8 @@ class Rooms:
 
 
 def _reach(address: str) -> Broker:
-    if not address.startswith(("nats://", "tls://")):
-        raise ConfigurationError(f"the broker's address is nats://host:port or tls://host:port, not {address}")
-    try:
-        from .cluster import NatsBroker  # not at the top: nats-py is an extra
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "nats":
-            raise
-        message = 'rooms on several nodes need the package nats-py: pip install "xmlsocket[cluster]"'
-        raise ConfigurationError(message) from error
+    from .cluster import NatsBroker  # not at the top: nats-py is an extra
+
     return NatsBroker(address)
 
 

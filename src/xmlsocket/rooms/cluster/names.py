@@ -81,6 +81,11 @@ class Names:
         """See ``Broker``."""
         self._receiver = receiver
 
+    async def start(self) -> None:
+        """Make the buckets, if NATS is there; else the first claim does."""
+        with contextlib.suppress(BrokerUnavailableError, JetStreamError):
+            await self._prepare()
+
     async def close(self) -> None:
         """Give all names back, as far as that goes in a moment; the others follow when the lease has run out."""
         self._doubtful.clear()

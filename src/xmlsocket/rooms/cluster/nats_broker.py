@@ -4,48 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ...errors import BrokerUnavailableError
 from ...limits import ClusterLimits, HistoryLimits
 from ..broker import BrokerState, KeptMessage, Receiver
 from .live import Live
+from .names import Names
 from .nodes import Nodes
 from .session import Session
 from .stream import KeptStream
 
 logger = logging.getLogger("xmlsocket.cluster")
-
-
-class NameRegistry(Protocol):
-    """What holds the names of a cluster."""
-
-    def attach(self, receiver: Receiver) -> None:
-        """See ``Broker``."""
-
-    async def start(self) -> None:
-        """See ``Broker``; it does not fail because the broker is away."""
-
-    async def close(self) -> None:
-        """See ``Broker``."""
-
-    def claim(self, name: str) -> Awaitable[bool]:
-        """See ``Broker``."""
-        ...
-
-    def release(self, name: str) -> None:
-        """See ``Broker``."""
-
-    def tell(self, name: str, message: str) -> Awaitable[str | None]:
-        """See ``Broker``."""
-        ...
-
-    @property
-    def counters(self) -> Mapping[str, float]:
-        """Numbers for those who watch."""
-        ...
 
 
 class NatsBroker:
@@ -98,7 +70,7 @@ class NatsBroker:
         self._nodes = Nodes(self._session)
         self._live = Live(self._session, self._nodes)
         self._stream = KeptStream(self._session, history_limits, replicas=replicas) if keeps else None
-        self._names: NameRegistry | None = None
+        self._names = Names(self._session, self._nodes, replicas=replicas) if keeps else None
         self._receiver: Receiver
         self._was_connected: bool | None = None  # what the receiver knows
         self._session.on_change(self._changed)

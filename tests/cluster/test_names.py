@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+from tests.cluster.name_holder import Holder, HolderProcess, holders
+from tests.net.peers import until
+
+from xmlsocket import BrokerUnavailableError
+
+
+def test_of_two_nodes_that_claim_a_name_at_once_exactly_one_has_it(shared_nats, new_prefix):
+    async def main():
+        async with holders(2, shared_nats.url, new_prefix) as (one, two):
+            names = [f"name {number}" for number in range(100)]
+            claims = [holder.claim(name) for name in names for holder in (one, two)]
+            results = await asyncio.gather(*claims)
+            assert [sorted(results[place : place + 2]) for place in range(0, 200, 2)] == [[False, True]] * 100
+            held = [set(holder.names._held) for holder in (one, two)]
+            assert held[0] | held[1] == set(names)
+            assert not held[0] & held[1]
+
+    asyncio.run(main())
+
+
+def test_a_name_that_is_given_back_is_free_for_all_nodes_at_once(shared_nats, new_prefix):
+    async def main():
+        async with holders(2, shared_nats.url, new_prefix) as (one, two):
+            for _ in range(20):
+                assert await one.claim("ana")
+                assert not await two.claim("ana")
+                one.names.release("ana")
+                assert await two.claim("ana")  # whether the release has arrived or not
+                assert not await one.claim("ana")
+                two.names.release("ana")
+            await until(lambda: not one.names.counters["names_unsettled"] + two.names.counters["names_unsettled"])
+            assert (one.ear.lost, two.ear.lost) == ([], [])
+
+    asyncio.run(main())
+
+
+def test_names_given_back_leave_nothing_behind(shared_nats, new_prefix):
+    async def main():
+        async with holders(1, shared_nats.url, new_prefix) as (one,):
+            for number in range(50):
+                assert await one.claim(str(number))
+            for number in range(50):
+                one.names.release(str(number))
+            await until(lambda: not one.names.counters["names_unsettled"])
+            state = (await one.names._jetstream.ask(f"STREAM.INFO.{one.names._stream}"))["state"]
+            assert state["messages"] == 0
+
+    asyncio.run(main())
+
+
+def test_a_node_that_closes_gives_its_names_back(shared_nats, new_prefix):
+    async def main():
+        async with holders(1, shared_nats.url, new_prefix) as (one,):
+            other = Holder(shared_nats.url, new_prefix)
+            await other.start()
+            assert await other.claim("ana")
+            await other.close()
+            assert await one.claim("ana")
+
+    asyncio.run(main())
+
+
+def test_what_is_told_to_a_name_reaches_its_holder_on_any_node_and_the_answer_comes_back(shared_nats, new_prefix):
+    async def main():
+        async with holders(3, shared_nats.url, new_prefix) as (one, two, three):
+            name, text = "💬 a.*>", "hi <there> \n ä日本 " + "x" * 100_000
+            assert await two.claim(name)
+            for teller in (one, two, three):
+                assert await teller.tell(name, text) == f"{name} has it"
+            assert two.ear.private == [(name, text)] * 3
+            assert one.ear.private == three.ear.private == []
+            assert await one.tell("nobody", text) is None
+            two.names.release(name)
+            assert await three.tell(name, text) is None
+
+    asyncio.run(main())
+
+
+def test_a_record_of_a_living_node_that_does_not_hold_the_name_is_taken_over(shared_nats, new_prefix):
+    async def main():
+        async with holders(2, shared_nats.url, new_prefix) as (one, two):
+            assert await one.claim("ana")
+            await until(lambda: two.nodes.is_alive(one.session.node))
+            del one.names._held["ana"]  # as if the answer to the claim, or the release, had been lost
+            assert await two.claim("ana")
+            assert not await one.claim("ana")
+
+    asyncio.run(main())
+
+
+def test_the_names_of_a_node_that_was_killed_are_free_when_it_is_dead_and_not_before(shared_nats, new_prefix):
+    async def main():
+        process = HolderProcess(shared_nats.url, new_prefix, "ana", "bob")
+        async with holders(1, shared_nats.url, new_prefix) as (one,):
+            try:
+                assert await process.line() == "holding"
+                await until(lambda: one.nodes.alive)
+            finally:
+                process.kill()
+            assert not await one.claim("ana")
+            await one.claim_when_free("ana")
+            assert await one.claim("bob")
+            assert await one.tell("nobody", "hi") is None
+
+    asyncio.run(main())
+
+
+def test_a_node_that_was_stopped_loses_the_names_that_others_took_and_keeps_the_rest(shared_nats, new_prefix):
+    async def main():
+        process = HolderProcess(shared_nats.url, new_prefix, "ana", "bob", "eve")
+        try:
+            async with holders(1, shared_nats.url, new_prefix) as (one,):
+                assert await process.line() == "holding"
+                await until(lambda: one.nodes.alive)
+                os.kill(process.pid, signal.SIGSTOP)
+                await one.claim_when_free("ana")
+                await one.claim_when_free("eve")
+                os.kill(process.pid, signal.SIGCONT)
+                assert sorted([await process.line(), await process.line()]) == ["lost ana", "lost eve"]
+                await until(lambda: one.nodes.alive)
+                assert not await one.claim("bob")
+                assert one.ear.lost == []
+        finally:
+            os.kill(process.pid, signal.SIGCONT)
+            process.kill()
+
+    asyncio.run(main())
+
+
+def test_a_node_that_learns_that_its_name_was_taken_lets_go_of_it_though_it_was_never_away(shared_nats, new_prefix):
+    async def main():
+        async with holders(2, shared_nats.url, new_prefix) as (one, two):
+            assert await one.claim("ana")
+            # As of signs of life that come too late by a little: held for dead by the other, and not knowing it.
+            two.nodes.is_alive = lambda node: False
+            await until(lambda: asyncio.get_running_loop().time() - two.session.connected_since > 2)
+            jetstream, last = two.names._jetstream, two.names._jetstream.last
+
+            async def without_leases(stream, subject):
+                return None if stream.endswith("_nodes") else await last(stream, subject)
+
+            jetstream.last = without_leases
+            assert await two.claim("ana")
+            await until(lambda: one.ear.lost == ["ana"])
+            assert await one.tell("ana", "hi") == "ana has it"
+            assert two.ear.private == [("ana", "hi")]
+
+    asyncio.run(main())
+
+
+def test_names_outlive_the_broker_and_nobody_is_told_that_one_is_lost(any_nats_server):
+    async def main():
+        async with holders(2, any_nats_server.url, "x") as (one, two):
+            names = [str(number) for number in range(100)]
+            for name in names:
+                assert await one.claim(name)
+            any_nats_server.kill()
+            await until(lambda: not one.session.is_connected and not two.session.is_connected)
+            with pytest.raises(BrokerUnavailableError):
+                await two.claim("new")
+            with pytest.raises(BrokerUnavailableError):
+                await two.tell("1", "hi")
+            one.names.release("0")
+            any_nats_server.start()
+            await until(lambda: one.session.is_connected and two.session.is_connected)
+            await two.claim_when_free("0")
+            await until(lambda: not one.names.counters["names_unsettled"])
+            for name in names[1:]:
+                assert not await two.claim(name)
+            assert await two.claim("new")
+            assert (one.ear.lost, two.ear.lost) == ([], [])
+
+    asyncio.run(main())
+
+
+def test_a_broker_that_has_forgotten_everything_is_told_the_names_again(any_nats_server):
+    async def main():
+        async with holders(2, any_nats_server.url, "x") as (one, two):
+            assert await one.claim("ana")
+            await one.names._jetstream.ask(f"STREAM.DELETE.{one.names._stream}")
+            any_nats_server.restart()
+            await until(lambda: one.session.reconnects and two.session.reconnects)
+            await until(lambda: not one.names.counters["names_unsettled"])
+            assert not await two.claim("ana")
+            assert one.ear.lost == []
+            one.names.release("ana")
+            assert await two.claim("ana")
+
+    asyncio.run(main())
+
+
+def test_a_node_that_was_cut_off_loses_what_others_took_meanwhile(shared_nats, new_prefix):
+    async def main():
+        async with holders(2, shared_nats.url, new_prefix) as (one, two):
+            assert await one.claim("ana")
+            assert await one.claim("bob")
+            # The connection ends, and no server is to be found for a while.
+            addresses, one.session._addresses = one.session._addresses, []
+            one.session._nc.discovered_servers.clear()
+            one.session._addresses = [type(addresses[0])("127.0.0.1", 9)]
+            one.session._nc._transport._io_writer.transport.abort()
+            await until(lambda: not one.session.is_connected)
+            with pytest.raises(BrokerUnavailableError):
+                await one.claim("eve")
+            await two.claim_when_free("ana")
+            one.session._addresses = addresses
+            await until(lambda: one.ear.lost == ["ana"])
+            assert not await two.claim("bob")
+            assert await one.tell("ana", "hi") == "ana has it"
+            assert two.ear.private == [("ana", "hi")]
+
+    asyncio.run(main())
+
+
+def test_a_claim_whose_answer_was_lost_can_be_made_again(shared_nats, new_prefix):
+    async def main():
+        async with holders(1, shared_nats.url, new_prefix) as (one,):
+            store = one.names._jetstream.store
+
+            async def store_and_lose_the_answer(*arguments):
+                await store(*arguments)
+                raise BrokerUnavailableError("no answer")
+
+            one.names._jetstream.store = store_and_lose_the_answer
+            with pytest.raises(BrokerUnavailableError):
+                await one.claim("ana")
+            one.names._jetstream.store = store
+            assert await one.claim("ana")
+            assert not await one.claim("ana")
+
+    asyncio.run(main())
+
+
+def test_without_jetstream_a_claim_says_why_it_fails(make_nats):
+    async def main():
+        server = make_nats(has_jetstream=False).start()
+        async with holders(1, server.url, "x") as (one,):
+            with pytest.raises(BrokerUnavailableError, match="JetStream"):
+                await one.claim("ana")
+
+    asyncio.run(main())
