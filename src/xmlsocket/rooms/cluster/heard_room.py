@@ -84,7 +84,7 @@ class HeardRoom:
         Args:
             head: Its head.
             body: Its body; empty for an announcement.
-            is_baseline: Whether it is no wonder if this node has not heard what a node that it does not know said.
+            is_baseline: Whether that node, if it is not among the peers, may have spoken before we listened.
             is_alive: Whether that node is alive; the names of one that is not are not believed.
 
         Returns:
@@ -174,19 +174,20 @@ class HeardRoom:
         peer.texts += 1
         self._receiver.receive(self.name, message)
 
-    def learn(self, node: str, standing: Standing, *, is_told: bool) -> int:
+    def learn(self, node: str, standing: Standing, *, is_told: bool, is_baseline: bool = True) -> int:
         """Take what a node says of itself when it was asked: where it stands, and all its names.
 
         Args:
             node: Which.
             standing: What it says; parts come in order.
             is_told: Whether names that are new are told as arrivals.
+            is_baseline: See :meth:`hear`.
 
         Returns:
             How many messages were found to be lost.
         """
         head = Head(TEXT, node, standing.epoch, standing.seq, standing.texts)
-        missed = self.hear(head, b"", is_baseline=True, is_alive=True)
+        missed = self.hear(head, b"", is_baseline=is_baseline, is_alive=True)
         peer = self.peers[node]
         if standing.epoch != peer.epoch or standing.seq != peer.seq:
             return missed  # older than what it has said since; it is asked again if need be
@@ -205,6 +206,12 @@ class HeardRoom:
             for name in new:
                 self.add(name, is_told=is_told)
         return missed
+
+    def forget(self, node: str) -> None:
+        """A node that has been cleared will not come back."""
+        peer = self.peers.get(node)
+        if peer is not None and not peer.names:
+            del self.peers[node]
 
     def clear(self, node: str, *, is_known: bool) -> None:
         """A node is dead, or has said that nobody is here any more: its names leave."""

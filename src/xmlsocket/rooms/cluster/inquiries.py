@@ -37,12 +37,13 @@ class Inquiry:
         rooms: The rooms that it is about; ``None`` for all.
         waiting: The nodes that have not answered.
         answered: For every node the rooms that it has spoken of, and how many notes it took.
+        complete: The nodes whose answers came whole: rooms that they did not speak of are none of theirs.
         names: Names by room, for rooms that nobody listens to here.
         sizes: How many names there are by room, for a list.
         over: Done when all have answered or the time is over; never fails.
     """
 
-    __slots__ = ("answered", "asked", "names", "number", "over", "rooms", "sizes", "waiting")
+    __slots__ = ("answered", "asked", "complete", "names", "number", "over", "rooms", "sizes", "waiting")
 
     def __init__(self, number: int, rooms: list[str] | None, waiting: Iterable[str]) -> None:
         loop = asyncio.get_running_loop()
@@ -50,6 +51,7 @@ class Inquiry:
         self.rooms = rooms
         self.waiting = set(waiting)
         self.answered: dict[str, tuple[set[str], int]] = {}
+        self.complete: set[str] = set()
         self.names: dict[str, dict[str, None]] = {}
         self.sizes: dict[str, int] = {}
         self.over: asyncio.Future[None] = loop.create_future()
@@ -218,5 +220,6 @@ class Inquiries:
             return
         inquiry.waiting.discard(note.node)
         if inquiry.answered.setdefault(note.node, (set(), 0))[1] == int(note.fields[0]):
+            inquiry.complete.add(note.node)
             self._complete(note.node, inquiry)
         self._check(inquiry)

@@ -38,16 +38,18 @@ from .session import Session, Unsubscribe
 _FLUSH_SIZE = 65_536  # characters of a room that do not wait for the end of the turn
 _TICK = 0.25
 _PACE = 0.1  # seconds between questions to one node for rooms whose state is not known
-_LIST_AGE = 1.0
+_LIST_AGE = 1.0  # seconds that a list of all rooms is good for
+_FORGET_AFTER = 600.0  # seconds until a dead node will not come back
 
 
 class _Open:
     """A room that this node listens to, and how it came to."""
 
-    __slots__ = ("closing", "heard", "inquiry", "unsubscribe")
+    __slots__ = ("closing", "heard", "inquiry", "opened", "unsubscribe")
 
-    def __init__(self, heard: HeardRoom) -> None:
+    def __init__(self, heard: HeardRoom, opened: float) -> None:
         self.heard = heard
+        self.opened = opened
         self.inquiry: Inquiry | None = None
         self.closing: asyncio.TimerHandle | None = None
         self.unsubscribe: Unsubscribe | None = None
@@ -85,6 +87,8 @@ class Live:
         self._wanted: dict[str, dict[str, None]] = {}
         self._asking: asyncio.Handle | None = None
         self._uncertain: dict[str, float] = {}  # nodes that have yet to list their rooms, and when they were asked
+        self._surveyed: dict[str, float] = {}  # nodes that have listed their rooms, and when
+        self._dead: dict[str, float] = {}  # nodes that are, and since when
         self._list: Inquiry | None = None
         self._task: asyncio.Task[None] | None = None
         self._inquiries = Inquiries(session, nodes, stand=self._stand, learn=self._learn, complete=self._complete)
@@ -138,7 +142,7 @@ class Live:
                 entry.closing = None
             return
         own = self._own.get(room)
-        entry = self._rooms[room] = _Open(HeardRoom(room, self._receiver, own.names if own else ()))
+        entry = self._rooms[room] = _Open(HeardRoom(room, self._receiver, own.names if own else ()), self._now())
         entry.unsubscribe = self._session.listen(
             self._session.subjects.live(room), functools.partial(self._hear, entry)
         )
@@ -296,11 +300,17 @@ class Live:
         node = head.node
         self.heard += 1
         is_alive = self._nodes.is_alive(node)
-        is_baseline = node in self._uncertain or (entry.inquiry is not None and node in entry.inquiry.waiting)
-        self._count(entry.heard.hear(head, body, is_baseline=is_baseline or not is_alive, is_alive=is_alive))
+        is_baseline = node not in entry.heard.peers and self._is_baseline(node, entry)
+        self._count(entry.heard.hear(head, body, is_baseline=is_baseline, is_alive=is_alive))
         peer = entry.heard.peers[node]
         if not peer.is_known and is_alive:
             self._want(node, entry.heard.name, peer)
+
+    def _is_baseline(self, node: str, entry: _Open) -> bool:
+        """Whether a node may have spoken in the room before we listened: it has not said since that it had not."""
+        if entry.inquiry is not None and node in entry.inquiry.complete:
+            return False
+        return self._surveyed.get(node, -1.0) <= entry.opened
 
     def _count(self, missed: int) -> None:
         if missed:
@@ -342,9 +352,10 @@ class Live:
         entry = self._rooms.get(standing.room)
         if entry is None or not self._nodes.is_alive(node):
             return
+        is_baseline = self._is_baseline(node, entry)
         if is_list:
             head = Head(TEXT, node, standing.epoch, standing.seq, standing.texts)
-            self._count(entry.heard.hear(head, b"", is_baseline=True, is_alive=True))
+            self._count(entry.heard.hear(head, b"", is_baseline=is_baseline, is_alive=True))
             peer = entry.heard.peers[node]
             if not peer.is_known and not standing.size:
                 entry.heard.clear(node, is_known=True)
@@ -352,12 +363,13 @@ class Live:
                 self._want(node, standing.room, peer)
         else:
             is_first = entry.is_settling and entry.inquiry is inquiry
-            self._count(entry.heard.learn(node, standing, is_told=not is_first))
+            self._count(entry.heard.learn(node, standing, is_told=not is_first, is_baseline=is_baseline))
 
     def _complete(self, node: str, inquiry: Inquiry) -> None:
         spoken = inquiry.answered[node][0]
         if inquiry.rooms is None:
             self._uncertain.pop(node, None)
+            self._surveyed[node] = asyncio.get_running_loop().time()
         for room in list(self._rooms) if inquiry.rooms is None else inquiry.rooms:
             entry = self._rooms.get(room)
             if entry is not None and room not in spoken and node in entry.heard.peers:
@@ -371,11 +383,14 @@ class Live:
 
     def _changed(self, node: str, is_alive: bool) -> None:
         if is_alive:
+            self._dead.pop(node, None)
             self._uncertain[node] = asyncio.get_running_loop().time()
             self._inquiries.survey(node)
             return
         self._uncertain.pop(node, None)
+        self._surveyed.pop(node, None)
         self._wanted.pop(node, None)
+        self._dead[node] = asyncio.get_running_loop().time()
         for entry in list(self._rooms.values()):
             entry.heard.clear(node, is_known=False)
         self._inquiries.forget(node)
@@ -390,6 +405,10 @@ class Live:
             now = loop.time()
             self._announce(now, max(1, int(limits.max_announcements * _TICK)))
             self._inquiries.sweep()
+            for node in [node for node, since in self._dead.items() if now - since > _FORGET_AFTER]:
+                del self._dead[node]
+                for entry in self._rooms.values():
+                    entry.heard.forget(node)
             for node, asked in list(self._uncertain.items()):
                 if now - asked > 2 * limits.presence_timeout:
                     self._uncertain[node] = now
