@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import socket
+import struct
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,17 @@ from tests.gateway.upstreams import browser, close_of, cut, frames, free_port, g
 from tests.net.peers import DEADLINE, peer_of, until
 
 from xmlsocket.errors import CloseReason, ConfigurationError
-from xmlsocket.gateway import Targets, parse_target
+from xmlsocket.gateway import GatewayServer, Targets, parse_target
+from xmlsocket.limits import GatewayLimits
+from xmlsocket.net.half_close import find_departure
 
 SPEAKS_FIRST = {"speaks_first": True}
 SOON = {"detection_timeout": 0.02}
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+FRAME = b"\x82\xfe\x04\x00\0\0\0\0" + b"x" * 1023 + b"\0"
 WS = Path(__file__).parents[1] / "npm" / "node_modules" / "ws"
 
 # Messages
@@ -381,8 +389,6 @@ def test_a_server_that_half_closes_still_gets_what_the_player_sends(runner):
 
 
 def test_a_server_that_never_notices_that_a_player_left_is_not_waited_for_for_ever():
-    from xmlsocket.limits import GatewayLimits
-
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(1000):
             pass
@@ -593,6 +599,62 @@ def test_a_server_that_does_not_read_stops_the_client_and_loses_nothing(runner):
             assert await client.receive(9) == f"{total}\0".encode()
 
     runner(main())
+
+
+@pytest.mark.parametrize("kind", ["tcp", "websocket"])
+@pytest.mark.parametrize("is_reset", [False, True])
+def test_a_client_that_leaves_while_the_server_does_not_read_is_not_kept_for_ever(runner, kind, is_reset):
+    async def main() -> None:
+        how = {"limits": GatewayLimits(half_close_timeout=0.2)}
+        with socket.create_server(("127.0.0.1", 0)) as listener:  # accepts by its backlog, and reads nothing
+            target = f"127.0.0.1:{listener.getsockname()[1]}"
+            async with gateway(target, how=how, close_timeout=0.2) as server:
+                client = socket.create_connection(("127.0.0.1", server.port), DEADLINE)
+                if kind == "websocket":
+                    client.sendall(UPGRADE)
+                    assert b"101" in await asyncio.to_thread(client.recv, 4096)
+                client.setblocking(False)
+                await fill(client, FRAME if kind == "websocket" else b"x" * 1023 + b"\0", server)
+                if is_reset:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.close()
+                await until(lambda: not server.server.connections and not server.upstream_connections)
+
+    runner(main())
+
+
+def test_a_client_that_left_while_the_server_hesitated_still_gets_everything_through(runner):
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            async with gateway(f"127.0.0.1:{listener.getsockname()[1]}") as server:
+                client = socket.create_connection(("127.0.0.1", server.port), DEADLINE)
+                client.setblocking(False)
+                sent = await fill(client, b"x" * 1023 + b"\0", server)
+                client.close()
+                [connection] = server.server.connections
+                await until(lambda: find_departure(connection) is CloseReason.PEER_CLOSED)
+                await asyncio.sleep(1.2)  # the gateway has looked
+                accepted, _ = await asyncio.to_thread(listener.accept)
+                with accepted:
+                    accepted.settimeout(DEADLINE)
+                    count = 0
+                    while data := await asyncio.to_thread(accepted.recv, 1 << 20):
+                        count += len(data)
+                assert count == sent
+                await until(lambda: not server.server.connections)
+
+    runner(main())
+
+
+async def fill(sock: socket.socket, piece: bytes, server: GatewayServer) -> int:
+    """Send until the gateway reads no more; give how much was sent. The rest of it waits in the system's buffers."""
+    sent = 0
+    async with asyncio.timeout(DEADLINE):
+        while not (server.server.connections and server.server.connections[0]._is_reading_paused):
+            await asyncio.get_running_loop().sock_sendall(sock, piece * 32)
+            sent += len(piece) * 32
+            await asyncio.sleep(0.005)
+    return sent
 
 
 # The PROXY protocol

@@ -22,6 +22,9 @@ from .targets import NamedTarget, Targets
 
 logger = logging.getLogger("xmlsocket.gateway")
 
+_LOOK_INTERVAL = 1.0
+"""Seconds between two looks whether clients have left that are not read from."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayOptions:
@@ -91,6 +94,7 @@ class Gateway(Handler[bytes]):
 
     upstreams: UpstreamEndpoint
     half_open: DeadlineQueue[Link]
+    _looking: asyncio.TimerHandle
 
     def __init__(self, targets: Targets, options: GatewayOptions | None = None) -> None:
         self._targets = targets
@@ -131,6 +135,7 @@ class Gateway(Handler[bytes]):
         upstream_limits = dataclasses.replace(limits, idle_timeout=None)
         self.upstreams = UpstreamEndpoint(self, upstream_limits, None, logger, is_raw=is_raw)
         self.half_open = DeadlineQueue(self.upstreams.loop, self._options.limits.half_close_timeout, Link.end_half_open)
+        self._look()
         try:
             async with serve(self, host, port, encoding=None, raw=is_raw, websocket=self._accepts, **options) as server:
                 yield GatewayServer(server, self.upstreams)
@@ -139,6 +144,11 @@ class Gateway(Handler[bytes]):
 
     def _accepts(self, request: Request) -> bool:
         return self._targets.find(request.path) is not None
+
+    def _look(self) -> None:
+        for link in list(self._links.values()):
+            link.look_after_client()
+        self._looking = self.upstreams.loop.call_later(_LOOK_INTERVAL, self._look)
 
     async def _close(self) -> None:
         while self._tasks:  # early data of clients that left is still to be delivered; open_timeout bounds it
@@ -149,6 +159,7 @@ class Gateway(Handler[bytes]):
             connection.close_nowait()
         while self.upstreams.connections:
             await next(iter(self.upstreams.connections.values())).wait_closed()
+        self._looking.cancel()
         self.half_open.clear()
         self.upstreams.stop()
 

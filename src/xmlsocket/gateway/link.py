@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import CloseReason, OpenError
 from ..net import Connection, Handler
-from ..net.half_close import half_close
+from ..net.half_close import find_departure, half_close
 
 if TYPE_CHECKING:
     from .gateway import Gateway
@@ -84,6 +84,19 @@ class Link(Handler[bytes]):
         elif not self.pending and self.opening is not None:
             self.opening.cancel()
 
+    def look_after_client(self) -> None:
+        """See whether the client has left while the server does not read, so that we do not read from the client.
+
+        What it sent before is still the server's for ``half_close_timeout``.
+        """
+        if self.upstream is None or not self.upstream.is_send_paused or self in self.gateway.half_open:
+            return
+        departure = find_departure(self.client)
+        if departure is CloseReason.PEER_CLOSED:
+            self.gateway.half_open.add(self)
+        elif departure is not None:
+            self.client.resume_reading()  # and hear of it
+
     # From upstream
 
     def connected(self, connection: Connection[bytes]) -> None:
@@ -107,6 +120,8 @@ class Link(Handler[bytes]):
 
     def writable(self, connection: Connection[bytes]) -> None:
         """See :class:`Handler`."""
+        if not self.client.is_ended and not connection.is_ended:
+            self.gateway.half_open.discard(self)  # the server reads, so it will hear of the client's end in due order
         self.client.resume_reading()
 
     def ended(self, connection: Connection[bytes]) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import TYPE_CHECKING, Any
+
+from ..errors import CloseReason
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -35,3 +38,24 @@ def half_close(connection: Connection[Any]) -> None:
     elif connection.is_open:
         connection._flush()
         end_output(connection._transport)
+
+
+def find_departure(connection: Connection[Any]) -> CloseReason | None:
+    """Ask the system whether a peer has left whom nobody reads from, so that the event loop does not hear of it.
+
+    Only an end that has arrived can be seen: it comes after all data, so not while TCP's window is closed.
+
+    Returns:
+        ``PEER_CLOSED`` if it has ended its direction (what it sent before is still to be read), ``CONNECTION_LOST`` if
+        the connection is broken, ``None`` if it is there, or if the system does not say (Windows).
+    """
+    sock = connection._transport.get_extra_info("socket")
+    if not connection.is_open or sock is None or sock.fileno() < 0 or not hasattr(select, "poll"):
+        return None
+    ended = getattr(select, "POLLRDHUP", 0)  # Linux only; without it a peer that is gone altogether is seen
+    poll = select.poll()
+    poll.register(sock.fileno(), ended)
+    state = next((state for _, state in poll.poll(0)), 0)
+    if state & (select.POLLERR | select.POLLHUP):
+        return CloseReason.CONNECTION_LOST
+    return CloseReason.PEER_CLOSED if state & ended else None
