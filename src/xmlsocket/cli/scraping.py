@@ -116,12 +116,12 @@ def _get(address: Address, path: str) -> tuple[int, str]:
         ) from error
     except TimeoutError as error:
         raise OpenError(f"{address} does not answer within {_TIMEOUT:g} s") from error
-    except OSError as error:
-        raise OpenError(f"cannot reach {address}: {error.strerror or error}") from error
     except http.client.HTTPException as error:
         raise OpenError(
             f"{address} does not speak HTTP: {type(error).__name__}. The operations address has a port of its own"
         ) from error
+    except OSError as error:
+        raise OpenError(f"cannot reach {address}: {error.strerror or error}") from error
     finally:
         connection.close()
 

@@ -93,7 +93,7 @@ def _show_live(where: Address, interval: float) -> None:
             try:
                 view.add(look(where))
             except OpenError as error:
-                view.lose(f"{error}; still trying")
+                view.lose(f"still trying: {error}")
             live.update(view.render(out.width), refresh=True)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from rich.box import ROUNDED
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +20,7 @@ _BARS: Final = "▁▂▃▄▅▆▇█"
 _REMEMBERED: Final = 120
 _MOST_REASONS: Final = 6
 _WIDE: Final = 76
+_SIDES: Final[tuple[JustifyMethod, ...]] = ("left", "center", "right")
 _LATE: Final = 0.1
 """Seconds of lag from which people notice."""
 
@@ -97,14 +98,15 @@ class View:
             state = Text("● ready", style="bold green")
         else:
             state = Text("● not ready", style="bold red")
-        line = Table.grid(expand=True, padding=(0, 1))
-        line.add_column(no_wrap=True)
-        line.add_column(no_wrap=True, justify="center")
-        line.add_column(no_wrap=True, justify="right")
         name = Text.assemble((" xmlsocket ", "bold"), printable(info.get("version", "")), f"  {self._address}")
-        runs = f"Python {printable(info.get('python', ''))}, {printable(info.get('loop', ''))}" if width >= 90 else ""
-        uptime = _duration(look.largest("xmlsocket_uptime_seconds"))
-        line.add_row(name, state, Text(f"{runs}   up {uptime} ", style="dim"))
+        runs = f"Python {printable(info.get('python', ''))}, {printable(info.get('loop', ''))}   "
+        uptime = f"up {_duration(look.largest('xmlsocket_uptime_seconds'))} "
+        if width < _WIDE:
+            return Group(Text.assemble(" ", state, "   ", (uptime, "dim")), name)
+        line = Table.grid(expand=True, padding=(0, 1))
+        for justify in _SIDES:
+            line.add_column(justify=justify, no_wrap=True)
+        line.add_row(name, state, Text((runs if width >= 90 else "") + uptime, style="dim"))
         return line
 
     def _connections(self, look: Look) -> Panel:
