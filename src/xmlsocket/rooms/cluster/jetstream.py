@@ -114,7 +114,8 @@ class JetStream:
 
     async def purge(self, stream: str, subject: str, sequence: int) -> None:
         """Delete the subject's messages with lower sequences."""
-        await self.ask(f"STREAM.PURGE.{stream}", {"filter": subject, "seq": sequence})
+        if sequence > 1:  # to the server 1 means all of them
+            await self.ask(f"STREAM.PURGE.{stream}", {"filter": subject, "seq": sequence})
 
     async def _get(self, stream: str, request: Mapping[str, object]) -> Stored | None:
         try:
