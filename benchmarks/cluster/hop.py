@@ -21,7 +21,7 @@ from typing import Any, Final
 from xmlsocket.net.process import new_event_loop
 from xmlsocket.rooms import Rooms
 from xmlsocket.rooms.cluster import NatsBroker
-from xmlsocket.wire import Batch, MessageEncoder
+from xmlsocket.wire import Batch, MessageEncoder, text_codec
 
 from .nats_server import run_nats_server
 
@@ -97,7 +97,7 @@ class CountingMember:
 
     def __init__(self, arrivals: Arrivals) -> None:
         self._arrivals = arrivals
-        self._encoder = MessageEncoder()
+        self._encoder = MessageEncoder(text_codec(), None)
         self._loop = asyncio.get_running_loop()
 
     def deliver(self, batch: Batch) -> None:
