@@ -288,3 +288,130 @@ class BrokerContract:
             assert await settled(broker.claim("ana"))
 
         self.run(test)
+
+    # Who is where
+
+    def test_members_here_hear_of_an_arrival_and_of_a_departure_when_the_call_returns(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            broker.subscribe("a")
+            broker.arrive("a", "ana")
+            assert listener.events == [("a", "+", "ana")]
+            broker.depart("a", "ana")
+            assert listener.events == [("a", "+", "ana"), ("a", "-", "ana")]
+
+        self.run(test)
+
+    def test_a_name_is_there_until_it_has_departed_as_often_as_it_arrived(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            broker.subscribe("a")
+            for _ in range(3):
+                broker.arrive("a", "ana")
+            for _ in range(2):
+                broker.depart("a", "ana")
+            assert await settled(broker.present("a")) == ["ana"]
+            assert listener.events == [("a", "+", "ana")]
+            broker.depart("a", "ana")
+            broker.depart("a", "ana")
+            assert await settled(broker.present("a")) == []
+            assert listener.events == [("a", "+", "ana"), ("a", "-", "ana")]
+
+        self.run(test)
+
+    def test_those_who_are_present_are_listed_in_the_order_of_arrival(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            broker.subscribe("a")
+            names = [f"name {number}" for number in range(200)]
+            for name in names:
+                broker.arrive("a", name)
+            assert await settled(broker.present("a")) == names
+            broker.depart("a", names[0])
+            broker.arrive("a", names[0])
+            assert await settled(broker.present("a")) == [*names[1:], names[0]]
+
+        self.run(test)
+
+    def test_nobody_is_present_where_nobody_arrived(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            broker.subscribe("a")
+            broker.arrive("a", "ana")
+            assert await settled(broker.present("b")) == []
+            broker.depart("b", "ana")
+            broker.depart("a", "bob")
+            assert await settled(broker.present("a")) == ["ana"]
+            assert listener.events == [("a", "+", "ana")]
+
+        self.run(test)
+
+    def test_rooms_are_those_where_somebody_is_present_with_how_many(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            for room in ("a", "b", "c"):
+                broker.subscribe(room)
+            broker.arrive("b", "ana")
+            broker.arrive("a", "ana")
+            broker.arrive("b", "bob")
+            broker.arrive("b", "bob")
+            assert await settled(broker.rooms()) == {"b": 2, "a": 1}
+            broker.depart("a", "ana")
+            broker.unsubscribe("a")
+            assert await settled(broker.rooms()) == {"b": 2}
+
+        self.run(test)
+
+    def test_presence_takes_any_text_for_rooms_and_names(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            for room in AWKWARD:
+                broker.subscribe(room)
+                for name in AWKWARD:
+                    broker.arrive(room, name)
+            for room in AWKWARD:
+                assert await settled(broker.present(room)) == AWKWARD
+            assert await settled(broker.rooms()) == dict.fromkeys(AWKWARD, len(AWKWARD))
+
+        self.run(test)
+
+    def test_who_arrived_before_the_start_is_present_after_it(self) -> None:
+        async def scene() -> None:
+            async with self.broker() as broker:
+                listener = Listener()
+                broker.attach(listener)
+                broker.subscribe("a")
+                broker.arrive("a", "ana")
+                await settled(broker.start())
+                assert await settled(broker.present("a")) == ["ana"]
+                assert listener.events == [("a", "+", "ana")]
+                await settled(broker.close())
+
+        asyncio.run(scene())
+
+    # Messages to one person
+
+    def test_what_is_told_reaches_the_holder_of_the_name_and_its_answer_comes_back(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            for name in AWKWARD:
+                assert await settled(broker.claim(name))
+            for name in AWKWARD:
+                assert await settled(broker.tell(name, f"to {name}")) == f"{name} has it"
+            assert listener.private == [(name, f"to {name}") for name in AWKWARD]
+
+        self.run(test)
+
+    def test_what_is_told_to_a_name_that_nobody_holds_reaches_nobody(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            assert await settled(broker.tell("ana", "hi")) is None
+            assert await settled(broker.claim("ana"))
+            broker.release("ana")
+            assert await settled(broker.tell("ana", "hi")) is None
+            assert listener.private == []
+
+        self.run(test)
+
+    def test_a_broker_that_works_is_ready_and_says_so_in_a_sentence(self) -> None:
+        async def test(broker: Broker, listener: Listener) -> None:
+            await settled(broker.keep("a", "ana", "hi"))
+            state = broker.state
+            assert state.is_ready
+            assert state.sentence
+            assert all(isinstance(number, int | float) for number in state.counters.values())
+            assert (listener.states, listener.gaps, listener.lost) == ([], [], [])
+
+        self.run(test)
