@@ -332,62 +332,74 @@ class PolicyLimits(LimitSet):
         3.0,
         unit="seconds",
         why="for port 843 and the destination port to answer, connecting included; the player waits 3 seconds",
+        side="client",
     )
     explicit_timeout: float | None = limit(
         None,
         unit="seconds",
         why="for a location named with loadPolicyFile to answer; the player has no limit there",
+        side="client",
     )
     answer_timeout: float | None = limit(
         60.0,
         unit="seconds",
         why="for an answer where the player has no limit; nobody shall wait for ever, and an honest server is faster",
+        side="client",
     )
     connect_timeout: float | None = limit(
         20.0,
         unit="seconds",
         why="of that, for the connection to a location; as long as XMLSocket.timeout and most systems wait",
+        side="client",
     )
     max_addresses: int | None = limit(
         4,
         unit="addresses",
         why="of one host, asked in turn until one has a policy file; each may cost policy_timeout twice",
+        side="client",
     )
     negative_ttl: float | None = limit(
         None,
         unit="seconds",
         why="how long a location that gave no policy file is not asked again; off means for the whole session, "
         "and 0 asks on each connect",
+        side="client",
     )
     max_cached_policies: int | None = limit(
         1000,
         unit="locations",
         why="policy files kept for a session, 20 KiB each at most; the oldest is forgotten first",
+        side="client",
     )
     request_timeout: float = limit(
         5.0,
         unit="seconds",
         why="from accepting to the end of the request; servers in the field wait 1.5 to 15 seconds",
+        side="server",
     )
     max_request_size: int = limit(
         64,
         unit="bytes",
         why="read while waiting for the end of the request, which is 23 bytes long",
+        side="server",
     )
     drain_timeout: float = limit(
         2.0,
         unit="seconds",
         why="for the asker to close after the answer; closing first may reset the connection and lose the answer",
+        side="server",
     )
     max_askers: int | None = limit(
         10_000,
         unit="connections",
         why="to a policy server at one time, about 2 KiB each; an honest asker is gone within a round trip or two",
+        side="server",
     )
     max_askers_per_address: int | None = limit(
         None,
         unit="connections",
         why="off, because a school puts hundreds of players behind one address, and they all ask in the same second",
+        side="server",
     )
 
 

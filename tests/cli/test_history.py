@@ -90,6 +90,15 @@ def test_a_free_port_has_a_history_only_where_a_folder_is_named():
     assert "--data-dir" in done.stderr
 
 
+def test_importing_a_file_that_is_not_there_makes_no_history(tmp_path):
+    done = run("import", str(tmp_path / "none.jsonl"), "--data-dir", str(tmp_path))
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: cannot use {tmp_path}/none.jsonl: No such file or directory\n",
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
 def test_an_export_that_cannot_be_written_is_said_in_a_sentence(folder):
     with open("/dev/full", "w") as full:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
-from tests.cli.processes import DEADLINE, ask, environment, run, serving
+from tests.cli.processes import DEADLINE, SCRIPT, ask, environment, run, serving
 
 from xmlsocket.cli import program
 from xmlsocket.cli.configuration import combine
@@ -201,3 +202,18 @@ def test_a_path_on_the_command_line_takes_the_place_of_a_port_in_the_file(tmp_pa
     assert combine({"port": "9000"}, {}, file).path is None
     with pytest.raises(ConfigurationError):
         combine({"port": "9000", "path": "x.sock"}, {}, file)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("policy", "make", "--domain", "a.b", "--to-ports", "1234")]
+)
+def test_output_that_cannot_be_written_is_said_in_a_sentence(arguments):
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [SCRIPT, *arguments], stdout=full, stderr=subprocess.PIPE, env=environment(), timeout=DEADLINE
+        )
+    assert (result.returncode, result.stderr) == (
+        1,
+        b"error: cannot write to standard output: No space left on device\n",
+    )

@@ -66,10 +66,15 @@ def standard_output() -> Iterator[IO[str]]:
         yield out.file
         out.file.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered would fail again at the end
-        if not isinstance(error, BrokenPipeError):  # whoever read our output has gone, and does not want to hear of it
-            complain(f"cannot write to standard output: {error.strerror}")
+        end_output(error)
         raise SystemExit(1) from error
+
+
+def end_output(error: OSError) -> None:
+    """Write nothing more to standard output, and say why it failed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered would fail again at the end
+    if not isinstance(error, BrokenPipeError):  # whoever read our output has gone, and does not want to hear of it
+        complain(f"cannot write to standard output: {error.strerror}")
 
 
 def announce(text: Text | str) -> None:

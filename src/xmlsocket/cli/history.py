@@ -69,7 +69,7 @@ def import_history(
 
     Stop the daemon before.
     """
-    with History(_find(port, data_dir)) as history, _reading(file) as source:
+    with _reading(file) as source, History(_find(port, data_dir)) as history:
         count = history.load(_parse(source, "standard input" if file == "-" else file))
     out.print(f"{count:,} messages imported")
 
@@ -113,7 +113,7 @@ def _naming(file: str) -> Iterator[None]:
     try:
         yield
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot use {file}: {error}") from error
+        raise ConfigurationError(f"cannot use {file}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _can_be_kept(value: str | float) -> bool:

@@ -35,18 +35,9 @@ def _find_limits() -> dict[str, KnownLimit]:
     found = {
         limit.name: KnownLimit(limit, owner) for owner in owners for limit in owner.describe() if limit.side != "client"
     }
-    asking = (limit for limit in PolicyLimits.describe() if limit.name in _POLICY_PORT_LIMITS)
+    asking = (limit for limit in PolicyLimits.describe() if limit.side == "server")
     return found | {limit.name: KnownLimit(limit, PolicyLimits) for limit in asking}
 
-
-_POLICY_PORT_LIMITS: Final = (
-    "request_timeout",
-    "max_request_size",
-    "drain_timeout",
-    "max_askers",
-    "max_askers_per_address",
-)
-"""The limits of policies that bound a server; the others bound who asks."""
 
 LIMITS: Final[Mapping[str, KnownLimit]] = _find_limits()
 """Every limit of the server and of the applications, by its name."""

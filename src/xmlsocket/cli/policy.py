@@ -34,6 +34,7 @@ from . import policy_network, policy_serve
 from .console import err, out
 from .policy_report import (
     UNREADABLE,
+    AllowEverybody,
     AsJson,
     FromUrl,
     InSandbox,
@@ -103,9 +104,7 @@ def lint_command(
     local_service: Annotated[
         bool, typer.Option("--local-service", help="Only clients on the same machine connect.")
     ] = False,
-    allow_everybody: Annotated[
-        bool, typer.Option("--allow-everybody", help="It is meant that everybody may reach every port.")
-    ] = False,
+    allow_everybody: AllowEverybody = False,
     master_port: MasterPort = None,
     as_json: AsJson = False,
 ) -> None:
@@ -179,9 +178,7 @@ def make(
         MetaPolicy, typer.Option(help="What the file on port 843 says of policy files on other ports.")
     ] = MetaPolicy.MASTER_ONLY,
     served_from: _ServedFrom = MASTER_PORT,
-    allow_everybody: Annotated[
-        bool, typer.Option("--allow-everybody", help="It is meant that everybody may reach every port.")
-    ] = False,
+    allow_everybody: AllowEverybody = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of to standard output.")
     ] = None,

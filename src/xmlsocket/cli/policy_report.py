@@ -32,6 +32,9 @@ UNREADABLE: Final = 3
 _EXIT_CODES: Final = {Severity.ERROR: 2, Severity.WARNING: 1, Severity.NOTE: 0, None: 0}
 _STYLES: Final = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 
+AllowEverybody = Annotated[
+    bool, typer.Option("--allow-everybody", help="It is meant that everybody may reach every port.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 FromUrl = Annotated[
     str, typer.Option("--from", metavar="URL", help="Where the content is loaded from: http://…, file:…, app:/….")

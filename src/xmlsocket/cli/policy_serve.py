@@ -24,12 +24,12 @@ from .daemon import Stopper
 from .inherited import take_inherited_sockets
 from .logs import start_logging
 from .options import KnownLimit, add_limits, choose, explicit, option_name, parse_limit, with_default
+from .policy_report import AllowEverybody
 
 logger = logging.getLogger("xmlsocket.policy")
 
-_SERVING: Final = ("request_timeout", "max_request_size", "drain_timeout", "max_askers", "max_askers_per_address")
 _LIMITS: Final = {
-    limit.name: KnownLimit(limit, PolicyLimits) for limit in PolicyLimits.describe() if limit.name in _SERVING
+    limit.name: KnownLimit(limit, PolicyLimits) for limit in PolicyLimits.describe() if limit.side == "server"
 }
 
 
@@ -62,9 +62,7 @@ def _serve(
             help="The port that players ask, where it is another, as behind a port redirect.",
         ),
     ] = None,
-    allow_everybody: Annotated[
-        bool, typer.Option("--allow-everybody", help="It is meant that everybody may reach every port.")
-    ] = False,
+    allow_everybody: AllowEverybody = False,
     log_level: Annotated[
         str,
         typer.Option(metavar="LEVEL", help=f"Least level to log: {', '.join(LOG_LEVELS)}.", case_sensitive=False),

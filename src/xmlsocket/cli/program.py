@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib.metadata
 import inspect
 import platform
@@ -14,7 +15,7 @@ from rich.markup import escape
 
 from ..errors import ConfigurationError, MessageError, PolicyError, XMLSocketError
 from . import connect, doctor, gateway, history, policy, ruffle, send, serve, top
-from .console import complain, err, out, printable, tolerate_any_text
+from .console import complain, end_output, err, out, printable, tolerate_any_text
 
 FAILED: Final = 1
 """Exit code when what was asked for did not work out."""
@@ -92,6 +93,11 @@ def run(arguments: Sequence[str]) -> int:
         return MISUSED
     except XMLSocketError as error:
         complain(str(error))
+        return FAILED
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise  # a fault of ours; but where the disk is full, so it is for our output
+        end_output(error)
         return FAILED
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED

@@ -109,7 +109,11 @@ def text_codec(encoding: str = "utf-8", errors: ErrorRule = "strict") -> TextCod
         is_text = isinstance(b"a".decode(info.name, "replace"), str)
     except (LookupError, ValueError, TypeError) as error:
         raise ConfigurationError(f"{encoding!r} is not a text encoding that Python knows") from error
-    if not is_text or NUL in probe or "\0".encode(info.name) != NUL:
+    if is_text and NUL not in probe and "\0".encode(info.name, "replace") != NUL:
+        raise ConfigurationError(
+            f"{encoding} adds bytes of its own to every message, or writes a NUL as text; use utf-8"
+        )
+    if not is_text or NUL in probe:
         raise ConfigurationError(
             f"{encoding} can put a zero byte inside a character, and a zero byte ends a message; use utf-8"
         )
