@@ -81,7 +81,13 @@ class View:
         if not self._looks:
             return Text(printable(self._trouble or "looking ..."))
         look = self._looks[-1]
-        left = [self._connections(look), self._rooms(look), self._gateway(look), self._ends(look)]
+        left = [
+            self._connections(look),
+            self._rooms(look),
+            self._gateway(look),
+            self._ends(look),
+            self._broker(look),
+        ]
         right = [self._traffic(look), self._process(look), self._workers(look)]
         if self._trouble is None and look.is_ready:
             trouble = []
@@ -177,16 +183,24 @@ class View:
         if not look.has("xmlsocket_rooms"):
             return None
         table = _figures()
-        table.add_row("rooms", Text(_count(look.total("xmlsocket_rooms")), style="bold"), "")
+        is_sum = len(list(look.matching("xmlsocket_rooms"))) > 1  # a room that two workers have counts twice
+        remark = Text("each worker" if is_sum else "", style="dim")
+        table.add_row("rooms", Text(_count(look.total("xmlsocket_rooms")), style="bold"), remark)
         table.add_row("members", _count(look.total("xmlsocket_members")), "")
         if look.has("xmlsocket_broker_ready"):
             is_ready = all(sample.value for sample in look.matching("xmlsocket_broker_ready"))
             table.add_row(
                 "broker", Text("ready" if is_ready else "away", style="green" if is_ready else "bold red"), ""
             )
-        for title, value, counter in _broker_figures(look):
+        for title, value, counter in _broker_figures(look, "history_"):
             table.add_row(title, value, _per_second(self.rate(counter)) if counter else "")
         return _panel("Rooms", table)
+
+    def _broker(self, look: Look) -> Panel | None:
+        table = _figures()
+        for title, value, counter in _broker_figures(look, "broker_"):
+            table.add_row(title, value, _per_second(self.rate(counter)) if counter else "")
+        return _panel("Broker", table) if table.row_count else None
 
     def _gateway(self, look: Look) -> Panel | None:
         if not look.has("xmlsocket_upstream_connections"):
@@ -227,14 +241,14 @@ class View:
         return _panel("Workers", table)
 
 
-def _broker_figures(look: Look) -> Iterable[tuple[str, str, str | None]]:
+def _broker_figures(look: Look, prefix: str) -> Iterable[tuple[str, str, str | None]]:
     """What else a broker tells: title, value, and the name of a counter. Sums of seconds are shown as means."""
     seen = set()
     for sample in look.samples:
         name = sample.name.removeprefix("xmlsocket_")
         title = name.removeprefix("broker_").removesuffix("_total").replace("_", " ")
-        is_broker = name.startswith(("broker_", "history_")) and name != "broker_ready"
-        if not is_broker or name in seen or name.endswith(("_bucket", "_seconds_count")):
+        is_meant = name.startswith(prefix) and name != "broker_ready"
+        if not is_meant or name in seen or name.endswith(("_bucket", "_seconds_count")):
             continue
         seen.add(name)
         value = look.largest(sample.name) if name == "broker_nodes" else look.total(sample.name)

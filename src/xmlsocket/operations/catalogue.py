@@ -146,6 +146,12 @@ _BROKER: Final = _section(
     Metric("xmlsocket_broker_kept_unreadable_total", "counter", "Stored batches that are none of ours, passed over"),
     Metric("xmlsocket_broker_kept_lost_total", "counter", "Stored messages that were forgotten before they were read"),
     Metric("xmlsocket_broker_kept_rooms", "gauge", "Kept rooms with members here"),
+    Metric("xmlsocket_broker_names_held", "gauge", "Names that clients of this node hold in the whole cluster"),
+    Metric("xmlsocket_broker_names_lost_total", "counter", "Names that another node took while this one was cut off"),
+    Metric("xmlsocket_broker_names_taken_over_total", "counter", "Names taken from nodes that were dead"),
+    Metric(
+        "xmlsocket_broker_names_unsettled", "gauge", "Names that are to be given back, or are looked at after a cut"
+    ),
 )
 
 _GATEWAY: Final = _section(

@@ -38,7 +38,7 @@ _RENAMED: Final[Mapping[str, str]] = {
     "kept_unreadable": "kept_unreadable_total",
     "kept_lost": "kept_lost_total",
 }
-"""Counters of our brokers whose names are not yet those of Prometheus."""
+"""What brokers call otherwise than Prometheus would have it; parts of one time belong to one name."""
 
 
 async def server_samples(server: Server[Any]) -> list[Sample]:
