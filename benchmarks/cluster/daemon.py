@@ -38,7 +38,8 @@ class Daemon:
 def run_daemon(*arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[Daemon]:
     """Serve on a free port; waits until it accepts connections."""
     port = find_free_port()
-    command = [sys.executable, "-m", "xmlsocket.cli", "serve", *arguments, "--host", "127.0.0.1", "--port", str(port)]
+    place = ["--host", "127.0.0.1", "--port", str(port), "--max-connections", "10000"]
+    command = [sys.executable, "-m", "xmlsocket.cli", "serve", *arguments, *place]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     try:
         wait_until_listening(port, process)

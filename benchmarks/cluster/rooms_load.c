@@ -81,7 +81,7 @@ static void take(struct connection *c, const char *message, double at, int *answ
     }
     char *end;
     unsigned long speaker = strtoul(message, &end, 10), number = strtoul(end, &end, 10);
-    if (strlen(message) != SIZE || speaker >= (unsigned long)speakers) give_up("not a message of ours: %s", message);
+    if (strlen(message) != SIZE || speaker >= (unsigned long)(speakers ? speakers : MOST_SPEAKERS)) give_up("not a message of ours: %s", message);
     if (number < c->expected[speaker]) give_up("message %lu came again", number);
     missing += number - c->expected[speaker];
     c->expected[speaker] = number + 1;
