@@ -19,6 +19,7 @@ import sys
 import termios
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from tests.cli.processes import DEADLINE, SCRIPT, Client, Daemon, environment, run, serving, until
@@ -135,6 +136,38 @@ def test_a_gateway_shows_its_links_and_the_server_behind(tmp_path):
             assert sample_of(document, "xmlsocket_upstream_received_bytes_total") == 6
             shown = run("top", str(port), "--once", "--interval", "0.1").stdout.decode()
             assert "Gateway" in shown
+
+
+def children(pid):
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
+def test_workers_are_shown_side_by_side_and_one_that_stands_still_hides_no_other():
+    with serving("echo", "--workers", "2", "--operations", "0") as daemon:
+        port = watch_port(daemon)
+        assert get(port, "/readyz") == (200, "ready\n")
+        document = json.loads(run("top", str(port), "--once", "--json").stdout)
+        assert sample_of(document, "xmlsocket_workers", state="answering") == 2
+        for worker in ("1", "2"):
+            assert sample_of(document, "xmlsocket_messages_received_total", worker=worker) == 0
+            assert sample_of(document, "process_resident_memory_bytes", worker=worker) > 0
+        stopped = next(pid for pid in children(daemon.process.pid) if b"resource_tracker" not in command_of(pid))
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            until(
+                lambda: re.fullmatch("not ready: worker [12] does not answer within 2 s\n", get(port, "/readyz")[1]),
+                "it",
+            )
+            assert get(port, "/healthz")[0] == 200
+            assert 'xmlsocket_workers{state="silent"} 1.0' in get(port, "/metrics")[1]
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+        until(lambda: get(port, "/readyz")[0] == 200, "ready again")
+
+
+def command_of(pid):
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def test_top_once_prints_a_picture_that_fits_the_terminal():
