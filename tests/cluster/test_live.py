@@ -7,6 +7,7 @@ import signal
 import time
 
 import pytest
+import trustme
 from tests.cluster.cluster_nodes import QUICK, Node, NodeProcess, nodes, subscribe
 from tests.net.peers import until
 
@@ -42,10 +43,45 @@ def gather(node, kind):
     return [name for _, what, name in node.ear.events if what == kind]
 
 
+class Way:
+    """A way to a server that can be closed for what the server sends, while everything stays connected."""
+
+    def __init__(self, port):
+        self._target = port
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._tasks = set()
+
+    async def __aexit__(self, *_):
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader, writer):
+        there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        always = asyncio.Event()
+        always.set()
+        for source, target, gate in ((reader, back, always), (there, writer, self.is_open)):
+            self._tasks.add(asyncio.create_task(self._pass(source, target, gate)))
+
+    async def _pass(self, source, target, gate):
+        with contextlib.suppress(OSError):
+            while data := await source.read(65536):
+                await gate.wait()
+                target.write(data)
+                await target.drain()
+        target.close()
+
+
 # What arrives
 
 
-def test_messages_of_each_sender_arrive_everywhere_once_and_in_its_order(shared_nats, new_prefix):
+def test_messages_of_each_sender_arrive_everywhere_once_and_in_its_order(shared_nats, new_prefix, runner):
     async def main():
         async with nodes(3, shared_nats.url, prefix=new_prefix) as three:
             await subscribe("a", *three)
@@ -61,6 +97,25 @@ def test_messages_of_each_sender_arrive_everywhere_once_and_in_its_order(shared_
                     assert said == [f"{sender} {number}" for number in range(600)]
                 assert node.ear.gaps == []
                 assert node.counters["outgoing_dropped_total"] == 0
+
+    runner(main())
+
+
+def test_what_was_said_before_the_start_is_heard_here_and_what_follows_everywhere(shared_nats, new_prefix):
+    async def main():
+        one, two = Node(shared_nats.url, prefix=new_prefix), Node(shared_nats.url, prefix=new_prefix)
+        one.broker.publish("a", "0")
+        one.broker.subscribe("a")
+        one.broker.arrive("a", "ana")
+        await two.broker.start()
+        await one.broker.start()
+        await until(lambda: one.counters["nodes"] == two.counters["nodes"] == 2)
+        await subscribe("a", two)
+        one.broker.publish("a", "1")
+        await until(lambda: two.texts() == ["1"])
+        assert await two.broker.present("a") == ["ana"]
+        await one.broker.close()
+        await two.broker.close()
 
     run(main())
 
@@ -278,6 +333,39 @@ def test_a_flood_beyond_the_queue_is_dropped_counted_and_told_and_nobody_waits(n
     run(main())
 
 
+def test_what_a_broker_drops_for_a_node_that_does_not_read_is_counted_to_the_message(make_nats, tmp_path):
+    settings = tmp_path / "nats.conf"
+    settings.write_text("max_pending: 2000000\nwrite_deadline: '1s'\n")
+    server = make_nats("-c", str(settings)).start()
+
+    async def main():
+        way = Way(server.port)
+        async with way, nodes(1, server.url) as (one,):
+            two = Node(f"nats://127.0.0.1:{way.port}", limits=QUICK)
+            await two.broker.start()
+            await subscribe("a", one, two)
+            one.broker.publish("a", "0")
+            await until(lambda: two.texts() == ["0"])
+            way.is_open.clear()
+            said = 1
+            for _ in range(300):
+                for _ in range(40):
+                    one.broker.publish("a", f"{said} {'x' * 1000}")
+                    said += 1
+                await asyncio.sleep(0.001)
+            await until(lambda: "Slow Consumer" in server.log.read_text())
+            way.is_open.set()
+            await until(lambda: two.counters["reconnects_total"] >= 1 and two.broker.state.is_ready)
+            await until(lambda: len(two.texts()) + two.missed() == said)
+            assert two.missed() > 0
+            numbers = [int(text.split()[0]) for text in two.texts()]
+            assert numbers == sorted(set(numbers))
+            assert one.counters["outgoing_dropped_total"] == 0
+            await two.broker.close()
+
+    run(main())
+
+
 # Nodes and brokers that come and go
 
 
@@ -321,7 +409,7 @@ def test_a_node_that_says_goodbye_is_left_at_once(shared_nats, new_prefix):
     run(main())
 
 
-def test_a_broker_that_is_killed_and_comes_back_costs_what_was_said_meanwhile_and_that_is_told(any_nats_server):
+def test_a_broker_that_is_killed_and_comes_back_costs_what_was_said_meanwhile_and_that_is_told(any_nats_server, runner):
     async def main():
         async with nodes(2, any_nats_server.url) as (one, two):
             await subscribe("a", one, two)
@@ -343,7 +431,7 @@ def test_a_broker_that_is_killed_and_comes_back_costs_what_was_said_meanwhile_an
             assert one.ear.states == two.ear.states == [False, True]
             assert gather(one, "-") == gather(two, "-") == []
 
-    run(main())
+    runner(main())
 
 
 def test_a_node_that_is_cut_off_for_long_tells_its_own_that_the_others_left_and_then_that_they_are_back(nats_server):
@@ -420,6 +508,28 @@ def test_a_wrong_password_fails_the_start_and_the_right_one_does_not(make_nats):
                 await Node(f"nats://{secrets}{address}").broker.start()
             assert "wrong" not in str(caught.value)
         node = Node(f"nats://ana:p%40ss@{address}")
+        await node.broker.start()
+        assert node.broker.state.is_ready
+        await node.broker.close()
+
+    run(main())
+
+
+def test_tls_is_checked_and_spoken(make_nats, tmp_path):
+    authority, other = trustme.CA(), trustme.CA()
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
+    for name, one in (("right.pem", authority), ("wrong.pem", other)):
+        one.cert_pem.write_to_path(tmp_path / name)
+    files = ("--tlscert", str(tmp_path / "certificate.pem"), "--tlskey", str(tmp_path / "key.pem"))
+    address = make_nats("--tls", *files).start().url.replace("nats://", "tls://")
+
+    async def main():
+        for options in ({}, {"tls_ca": tmp_path / "wrong.pem"}):
+            with pytest.raises(BrokerError, match="TLS"):
+                await Node(address, **options).broker.start()
+        node = Node(address, tls_ca=tmp_path / "right.pem")
         await node.broker.start()
         assert node.broker.state.is_ready
         await node.broker.close()

@@ -9,33 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import itertools
-from collections import OrderedDict
 from collections.abc import Awaitable, Iterator, Sequence
 
 from ..broker import Done, Receiver
 from .connecting import Msg
-from .envelope import (
-    ARRIVAL,
-    DEPARTURE,
-    HEAD_SIZE,
-    MESSAGE,
-    TEXT,
-    Head,
-    Standing,
-    encode,
-    pack,
-    pack_bytes,
-    read,
-    write,
-)
+from .envelope import ARRIVAL, DEPARTURE, MESSAGE, TEXT, Head, Standing, read
 from .heard_room import HeardRoom, Peer
 from .inquiries import Inquiries, Inquiry
 from .nodes import Nodes
-from .own_room import OwnRoom
 from .session import Session, Unsubscribe
+from .speech import Speech
 
-_FLUSH_SIZE = 65_536  # characters of a room that do not wait for the end of the turn
 _TICK = 0.25
 _PACE = 0.1  # seconds between questions to one node for rooms whose state is not known
 _LIST_AGE = 1.0  # seconds that a list of all rooms is good for
@@ -66,7 +50,6 @@ class Live:
     Attributes:
         gaps: How many holes were found in what the others say.
         missed: How many messages were lost in them.
-        sent: How many envelopes left this node, or were dropped.
         heard: How many came from others.
 
     Args:
@@ -75,14 +58,12 @@ class Live:
     """
 
     def __init__(self, session: Session, nodes: Nodes) -> None:
-        self.gaps = self.missed = self.sent = self.heard = 0
+        self.gaps = self.missed = self.heard = 0
         self._session = session
         self._nodes = nodes
         self._receiver: Receiver
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._epochs = 0
-        self._own: OrderedDict[str, OwnRoom] = OrderedDict()
-        self._due: list[OwnRoom] = []
+        self._speech = Speech(session)
         self._rooms: dict[str, _Open] = {}
         self._wanted: dict[str, dict[str, None]] = {}
         self._asking: asyncio.Handle | None = None
@@ -102,11 +83,12 @@ class Live:
     def start(self) -> None:
         """Begin to tell others. Before the session starts."""
         self._loop = asyncio.get_running_loop()
+        self._speech.start()
         self._task = asyncio.create_task(self._tick(), name="live rooms")
 
     async def close(self) -> None:
         """Send what is due, and stop."""
-        self._flush()
+        self._speech.flush()
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -123,12 +105,12 @@ class Live:
     def counters(self) -> dict[str, float]:
         """Numbers for those who watch."""
         return {
-            "live_envelopes_sent_total": self.sent,
+            "live_envelopes_sent_total": self._speech.sent,
             "live_envelopes_received_total": self.heard,
             "live_gaps_total": self.gaps,
             "live_missed_messages_total": self.missed,
             "live_rooms_heard": len(self._rooms),
-            "live_rooms_spoken": len(self._own),
+            "live_rooms_spoken": len(self._speech.rooms),
         }
 
     # What this node does.
@@ -141,8 +123,10 @@ class Live:
                 entry.closing.cancel()
                 entry.closing = None
             return
-        own = self._own.get(room)
-        entry = self._rooms[room] = _Open(HeardRoom(room, self._receiver, own.names if own else ()), self._now())
+        own = self._speech.rooms.get(room)
+        entry = self._rooms[room] = _Open(
+            HeardRoom(room, self._receiver, own.names if own else ()), 0.0 if self._loop is None else self._loop.time()
+        )
         entry.unsubscribe = self._session.listen(
             self._session.subjects.live(room), functools.partial(self._hear, entry)
         )
@@ -167,27 +151,25 @@ class Live:
     def publish(self, room: str, message: str | bytes) -> None:
         """See ``Broker``."""
         self._receiver.receive(room, message)
-        own = self._own.get(room) or self._begin(room)
         if isinstance(message, bytes):
-            self._send(own)
-            self._send_bytes(own, message)
+            self._speech.say_bytes(room, message)
         else:
-            self._say(own, MESSAGE + message)
+            self._speech.say(room, MESSAGE + message)
 
     def arrive(self, room: str, name: str) -> None:
         """See ``Broker``."""
-        own = self._own.get(room) or self._begin(room)
-        count = own.names.get(name, 0)
-        own.names[name] = count + 1
+        names = self._speech.open(room).names
+        count = names.get(name, 0)
+        names[name] = count + 1
         if not count:
             entry = self._rooms.get(room)
             if entry is not None:
                 entry.heard.add(name)
-            self._say(own, ARRIVAL + name)
+            self._speech.say(room, ARRIVAL + name)
 
     def depart(self, room: str, name: str) -> None:
         """See ``Broker``."""
-        own = self._own.get(room)
+        own = self._speech.rooms.get(room)
         count = 0 if own is None else own.names.get(name, 0)
         if own is None or not count:
             return
@@ -198,7 +180,7 @@ class Live:
         entry = self._rooms.get(room)
         if entry is not None:
             entry.heard.remove(name)
-        self._say(own, DEPARTURE + name)
+        self._speech.say(room, DEPARTURE + name)
 
     def present(self, room: str) -> Awaitable[list[str]]:
         """See ``Broker``."""
@@ -216,7 +198,7 @@ class Live:
         return names if room in self._rooms else list(dict.fromkeys([*names, *inquiry.names.get(room, ())]))
 
     def _present_now(self, room: str) -> list[str]:
-        own = self._own.get(room)
+        own = self._speech.rooms.get(room)
         names = list(own.names) if own is not None else []
         entry = self._rooms.get(room)
         return names if entry is None else entry.heard.names(names)
@@ -229,69 +211,13 @@ class Live:
             inquiry = self._list = self._inquiries.survey()
         if inquiry is not None:
             await asyncio.shield(inquiry.over)
-        found = {own.name: len(own.names) for own in self._own.values() if own.names}
+        found = {own.name: len(own.names) for own in self._speech.rooms.values() if own.names}
         if inquiry is not None and self._session.is_connected:
             for room, size in inquiry.sizes.items():
                 found[room] = found.get(room, 0) + size
         for room, entry in self._rooms.items():
             found[room] = len(entry.heard.present)  # it is known exactly
         return {room: size for room, size in found.items() if size}
-
-    # Sending.
-
-    def _begin(self, room: str) -> OwnRoom:
-        self._epochs += 1
-        own = self._own[room] = OwnRoom(room, self._session.subjects.live(room), self._epochs, self._now())
-        return own
-
-    def _now(self) -> float:
-        return 0.0 if self._loop is None else self._loop.time()
-
-    def _say(self, own: OwnRoom, entry: str) -> None:
-        if not own.entries:
-            if not self._due and self._loop is not None:
-                self._loop.call_soon(self._flush)
-            self._due.append(own)
-        own.entries.append(entry)
-        own.size += len(entry)
-        if own.size > _FLUSH_SIZE:
-            self._send(own)
-
-    def _flush(self) -> None:
-        due, self._due = self._due, []
-        for own in due:
-            self._send(own)
-
-    def _send(self, own: OwnRoom) -> None:
-        entries = own.entries
-        if not entries:
-            return
-        own.entries = []
-        own.size = 0
-        body = encode("\0".join(entries))
-        if len(body) > self._session.max_payload - HEAD_SIZE:
-            self._send_packed(own, pack(self._head(own), entries, self._session.max_payload))
-            return
-        self.sent += 1
-        self._session.publish(own.subject, write(self._head(own), body))
-        own.seq += len(entries)
-        own.texts += sum(entry[0] == MESSAGE for entry in entries)
-        own.spoken = self._now()
-
-    def _send_bytes(self, own: OwnRoom, message: bytes) -> None:
-        self._send_packed(own, pack_bytes(self._head(own), message, self._session.max_payload))
-
-    def _send_packed(self, own: OwnRoom, packed: Iterator[tuple[Head, bytes]]) -> None:
-        for head, envelope in packed:
-            if envelope:
-                self.sent += 1
-                self._session.publish(own.subject, envelope)
-            else:
-                own.seq, own.texts = head.seq, head.texts
-        own.spoken = self._now()
-
-    def _head(self, own: OwnRoom) -> Head:
-        return Head(TEXT, self._session.node, own.epoch, own.seq, own.texts)
 
     # Hearing.
 
@@ -339,12 +265,12 @@ class Live:
     # Questions and answers.
 
     def _stand(self, rooms: Sequence[str] | None) -> Iterator[Standing]:
-        self._flush()  # so that what was said before the answer goes before it
+        self._speech.flush()  # so that what was said before the answer goes before it
         if rooms is None:
-            yield from (own.standing(has_names=False) for own in list(self._own.values()))
+            yield from (own.standing(has_names=False) for own in list(self._speech.rooms.values()))
             return
         for room in rooms:
-            own = self._own.get(room)
+            own = self._speech.rooms.get(room)
             if own is not None:
                 yield own.standing(has_names=True)
 
@@ -403,7 +329,7 @@ class Live:
         while True:
             await asyncio.sleep(_TICK)
             now = loop.time()
-            self._announce(now, max(1, int(limits.max_announcements * _TICK)))
+            self._speech.announce(now, max(1, int(limits.max_announcements * _TICK)))
             self._inquiries.sweep()
             for node in [node for node, since in self._dead.items() if now - since > _FORGET_AFTER]:
                 del self._dead[node]
@@ -413,16 +339,3 @@ class Live:
                 if now - asked > 2 * limits.presence_timeout:
                     self._uncertain[node] = now
                     self._inquiries.survey(node)
-
-    def _announce(self, now: float, budget: int) -> None:
-        interval = self._session.limits.announce_interval
-        # The room that was announced longest ago comes first.
-        for own in list(itertools.islice(self._own.values(), budget)):
-            if now - own.announced < interval:
-                break
-            self._send(own)
-            self._session.publish(own.subject, write(self._head(own)))
-            own.announced = now
-            self._own.move_to_end(own.name)
-            if not own.names and now - own.spoken > 2 * interval:
-                del self._own[own.name]  # nobody is there, and where it ended has been said at least twice

@@ -84,6 +84,7 @@ class Session:
         self._task: asyncio.Task[None] | None = None
         self._first: asyncio.Future[None] | None = None  # the outcome that start() waits for
         self._last_error = ""
+        self._has_logged = False
         self._subscriptions: dict[int, Heard] = {}
         self._next_id = 0
         self._listeners: list[Callable[[bool], None]] = []
@@ -273,16 +274,20 @@ class Session:
                 if self._first is not None and not self._first.done():
                     self._first.set_exception(BrokerError(f"NATS refuses us: {refusal}"))
                     return
-                logger.error("NATS refuses us: %s", refusal)
+                self._log_failure(f"it refuses us: {refusal}")
             except OSError as error:
-                self._last_error = str(error)
-                logger.info("no connection to NATS: %s", error)
+                self._log_failure(str(error))
             else:
                 try:
                     await self._serve(nc, lost)
                 finally:
                     await abort(nc)
             await asyncio.sleep(self.limits.reconnect_wait * random.uniform(0.5, 1.5))
+
+    def _log_failure(self, error: str) -> None:
+        # Once for each outage: four attempts a second would fill the log.
+        logger.log(logging.DEBUG if self._has_logged else logging.WARNING, "no connection to NATS: %s", error)
+        self._has_logged = True
 
     async def _connect_to_any(self) -> tuple[NatsClient, asyncio.Future[None]]:
         addresses = list(self._addresses)
@@ -319,6 +324,7 @@ class Session:
         self.is_connected = True
         self.connected_since = asyncio.get_running_loop().time()
         self.reconnects += not was_first
+        self._has_logged = False
         logger.info("connected to NATS%s", "" if was_first else " again")
         try:
             self._tell(True)
