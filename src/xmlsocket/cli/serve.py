@@ -12,11 +12,12 @@ from ..apps import APPS
 from ..errors import ConfigurationError
 from .configuration import ERROR_RULES, LOG_LEVELS, combine
 from .daemon import run_daemon
+from .inherited import take_inherited_sockets
 from .loading import LoadError
 from .operations import OPERATIONS_HELP
 from .options import explicit, takes_limits, with_default
 from .reloading import run_reloading, show_load_error
-from .workers import run_workers
+from .slots import check_system
 
 _TEXT = "Text"
 _SECURITY = "Who may connect"
@@ -97,6 +98,14 @@ def serve(
         typer.Option(
             metavar="PORT",
             help="Answer policy requests on this port too, and nothing else there; players ask 843 first.",
+            rich_help_panel=_SECURITY,
+        ),
+    ] = None,
+    policy_served_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PORT",
+            help="The port that players ask for the policy, where it is another, as behind a port redirect.",
             rich_help_panel=_SECURITY,
         ),
     ] = None,
@@ -271,7 +280,8 @@ def serve(
 ) -> None:
     """Serve an application, or your own handler, until Ctrl-C or SIGTERM.
 
-    Every option but --config and --reload may stand in the configuration file. Exits with 0 when it was stopped, 1 when
+    Every option but --config and --reload may stand in the configuration file. Where systemd passes listening sockets,
+    those count instead of --host, --port and --path; one that it names policy is for policy requests alone. Exits with 0 when it was stopped, 1 when
     it cannot listen, and 2 when an option cannot work.
     """
     names = {"allowed_origin": "allowed_origins", "trusted_proxy": "trusted_proxies"}
@@ -286,6 +296,11 @@ def serve(
     if reload:
         raise typer.Exit(run_reloading(options))
     if options.workers > 1:
+        if take_inherited_sockets():
+            raise ConfigurationError("workers need sockets of their own, and systemd passed some; leave --workers out")
+        check_system()
+        from .workers import run_workers  # not at the top: it imports what other systems than Linux lack
+
         raise typer.Exit(run_workers(options))
     try:
         run_daemon(options)

@@ -43,7 +43,7 @@ from .logs import start_logging
 from .operations import showing
 from .options import LIMITS
 from .private_broker import PrivateBroker, find_server
-from .slots import check_system, open_slots
+from .slots import open_slots
 from .worker import Task
 from .worker_process import Slot, WorkerProcess, describe_end
 
@@ -63,7 +63,6 @@ def run_workers(options: ServeOptions) -> int:
         ListenError: The port is taken or needs privilege, or the host is not ours.
         BrokerError: The private broker does not start.
     """
-    check_system()
     start_logging(options.log_level, "supervisor")
     tuning = tune_process()
     supervisor = Supervisor(options)
