@@ -105,6 +105,14 @@ def test_head_is_the_answer_without_its_body(path):
     with_address(check, lambda: Still(samples=[Sample("xmlsocket_rooms", 3)]))
 
 
+def test_a_load_balancer_may_ask_in_http_1_0_without_a_host():
+    async def check(port, shown):
+        assert (await ask(port, b"GET /readyz HTTP/1.0\r\n\r\n")).endswith(b"\r\n\r\nready\n")
+        assert (await ask(port, b"OPTIONS / HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 405 ")
+
+    with_address(check)
+
+
 def test_a_query_does_not_matter_and_a_websocket_is_not_opened():
     async def check(port, shown):
         assert (await get(port, "/healthz?verbose=1"))[0] == 200
