@@ -22,10 +22,11 @@ class ChatRenderer(Renderer):
         return left(room, name)
 
     def gap(self, room: str, missed: int) -> str:
-        """Write what was lost: in a chat nobody's words, for those are kept."""
+        """Write what was lost: nobody's words, for those are kept, but what else is published in a chat's rooms."""
         sentence = (
-            "Some news of who came and went on other servers was lost on the way, and the list of people is being "
-            "put right. What was said is not affected."
+            "A message from another server was lost on the way."
+            if missed == 1
+            else f"{missed} messages from another server were lost on the way."
         )
         return _notice(room, "gap", sentence, missed)
 

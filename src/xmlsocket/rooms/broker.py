@@ -85,9 +85,9 @@ class Receiver(Protocol):
         """A name is in the room no more, on no node: it left, or its node is gone or out of reach."""
 
     def receive_gap(self, room: str, missed: int) -> None:
-        """That many live messages or arrivals and departures of another node were lost on the way, and stay lost.
+        """That many live messages of another node were lost on the way, and stay lost.
 
-        Who is in the room is asked for again; what changed is told as arrivals and departures.
+        Arrivals and departures are not among them: who is in the room is asked for again, and what changed is told.
         """
 
     def receive_private(self, name: str, message: str) -> str | None:

@@ -27,7 +27,7 @@ class Renderer:
         return None
 
     def gap(self, room: str, missed: int) -> str | None:
-        """Write that so many live messages, arrivals and departures of another node were lost on the way."""
+        """Write that so many live messages of another node were lost on the way."""
         return None
 
     def connection_state(self, room: str, is_connected: bool) -> str | None:

@@ -220,6 +220,12 @@ class Chat {
     if (answer.get("name") !== this.name) this.move(answer, (room, name) => room.leave(name), "left");
   }
 
+  /** What a server of several tells a room of itself: it is cut off from the others, or with them again. */
+  take_notice(answer) {
+    const room = this.conversations.find("room", answer.get("room"));
+    if (room !== null && answer.text !== "") this.note(room, answer.text);
+  }
+
   move(answer, change, verb) {
     const room = this.conversations.find("room", answer.get("room"));
     if (room === null) return;
