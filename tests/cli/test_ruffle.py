@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
+import re
+import socket
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
 import websockets
-from tests.cli.processes import DEADLINE, Client
+from tests.cli.processes import DEADLINE, Client, until
 from tests.cli.test_gateway import gateway, old_server, talk
 from websockets.sync.client import connect
 
@@ -174,6 +179,137 @@ def test_one_port_has_the_page_ruffle_the_movie_its_files_the_gateway_and_the_po
         assert daemon.stderr == ""
 
 
+@pytest.fixture
+def served(game):
+    """A game that is served, with a large file, and names of files that are odd."""
+    files = game / "files"
+    with (files / "video.flv").open("wb") as large:
+        for number in range(40_000):
+            large.write(number.to_bytes(4, "big") * 256)  # 40 MB
+    (files / "odd %41 + é #?.txt").write_text("odd")
+    (files / "empty.txt").write_bytes(b"")
+    (files / "circle.txt").symlink_to(files / "circle.txt")
+    (files / "inside.xml").symlink_to(files / "deep" / "level.xml")
+    os.mkfifo(files / "pipe.txt")
+    os.mkdir(os.fsencode(files) + b"/\xff")
+    Path(os.fsdecode(os.fsencode(files) + b"/\xff/\xfe.txt")).write_text("no UTF-8")
+    with gateway(
+        str(game / "my game.swf"),
+        "--target",
+        "localhost:1",
+        "--base",
+        str(files),
+        "--load-from",
+        "https://assets.example",
+        "--close-timeout",
+        "1",
+        command=("ruffle", "serve"),
+    ) as daemon:
+        yield daemon
+
+
+def get(daemon, path, method="GET", **headers):
+    """Fetch over one connection; status, headers and body."""
+    client = http.client.HTTPConnection("localhost", daemon.port, timeout=DEADLINE)
+    with contextlib.closing(client):
+        client.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        answer = client.getresponse()
+        return answer.status, answer.headers, answer.read()
+
+
+def test_a_range_of_a_file_is_a_206_and_what_is_no_range_is_all_of_it(served, game):
+    data = (game / "files" / "video.flv").read_bytes()
+    size = len(data)
+    for text, start, end in (
+        ("bytes=0-0", 0, 1),
+        ("bytes=1000-1999", 1000, 2000),
+        ("bytes=40959000-", 40_959_000, size),
+        ("bytes=-1000", size - 1000, size),
+        ("bytes=5-999999999999", 5, size),
+        ("bytes=-999999999999", 0, size),
+    ):
+        status, headers, body = get(served, "/video.flv", Range=text)
+        assert (status, headers["Content-Range"]) == (206, f"bytes {start}-{end - 1}/{size}"), text
+        assert body == data[start:end], text
+    for text in (f"bytes={size}-", f"bytes={size}-{size + 5}", "bytes=-0"):
+        status, headers, body = get(served, "/video.flv", Range=text)
+        assert (status, headers["Content-Range"], body) == (416, f"bytes */{size}", b""), text
+    for text in ("bytes=5-4", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=0-1,5-6", ""):
+        status, headers, body = get(served, "/video.flv", Range=text)
+        assert (status, headers["Content-Range"], len(body)) == (200, None, size), text
+    modified = headers["Last-Modified"]
+    assert get(served, "/video.flv", Range="bytes=0-1", If_Range=modified)[0] == 206
+    assert get(served, "/video.flv", Range="bytes=0-1", If_Range="Mon, 01 Jan 2001 00:00:00 GMT")[0] == 200
+    status, headers, body = get(served, "/video.flv", "HEAD", Range="bytes=0-1")
+    assert (status, headers["Content-Length"], headers["Accept-Ranges"], body) == (200, str(size), "bytes", b"")
+    assert get(served, "/empty.txt")[2] == b""
+    assert get(served, "/empty.txt", Range="bytes=0-")[0] == 416
+
+
+def test_files_of_any_name_are_found_and_what_is_no_file_is_404(served):
+    for path, content in (
+        ("/odd%20%2541%20+%20%C3%A9%20%23%3F.txt", b"odd"),
+        ("/%ff/%fe.txt", b"no UTF-8"),
+        ("/inside.xml", b"<level/>"),
+        ("/deep//level.xml", b"<level/>"),
+    ):
+        assert get(served, path)[::2] == (200, content), path
+    for path in ("/circle.txt", "/pipe.txt", "/link.txt", "/deep/", "/%ff", "/video.flv/", "/%E2%82"):
+        assert get(served, path)[0] == 404, path
+    assert get(served, "/video.flv", "POST")[0] == 405
+
+
+def test_a_large_file_goes_out_as_it_is_read_and_is_never_in_memory(served):
+    def memory() -> int:
+        status = Path(f"/proc/{served.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
+
+    def files() -> int:
+        return len(os.listdir(f"/proc/{served.process.pid}/fd"))
+
+    get(served, "/empty.txt")
+    before, at_first = memory(), files()
+    slow = [socket.create_connection(("localhost", served.port), DEADLINE) for _ in range(20)]
+    for sock in slow:
+        sock.sendall(b"GET /video.flv HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    # Somebody who reads slowly, for longer than close_timeout, gets all of it; others go on meanwhile.
+    size = 0
+    last = socket.socket()
+    last.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    last.settimeout(DEADLINE)
+    last.connect(("127.0.0.1", served.port))
+    last.sendall(b"GET /video.flv HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    for _ in range(300):
+        size += len(last.recv(65_536))
+        threading.Event().wait(0.01)
+    for _ in range(3):
+        assert get(served, "/deep/level.xml")[0] == 200
+    last.shutdown(socket.SHUT_WR)
+    while data := last.recv(1 << 20):
+        size += len(data)
+    assert size > 40_960_000
+    # Those who read nothing are sent away, and nothing of the file was kept for them.
+    until(lambda: files() == at_first, "those who read nothing are sent away")
+    assert memory() - before < 30_000
+    for sock in (*slow, last):
+        sock.close()
+
+
+def test_the_page_may_load_what_the_movie_needs_and_nothing_else(served):
+    here = f"localhost:{served.port}"
+    _, headers, body = get(served, "/")
+    policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
+    assert policy["default-src"] == policy["base-uri"] == "'none'"
+    assert policy["connect-src"] == f"'self' https://assets.example ws://{here} wss://{here}"
+    assert "'unsafe-inline'" not in policy["script-src"]
+    [nonce] = set(re.findall(rb'nonce="([^"]+)"', body))
+    assert f"'nonce-{nonce.decode()}'" in policy["script-src"]
+    assert nonce not in get(served, "/")[2]
+    assert b"onerror=" not in body
+    # What a client says that it asks is put into no policy, unless it can be a name.
+    assert "evil" not in get(served, "/", Host="x; script-src evil")[1]["Content-Security-Policy"]
+
+
 def test_ruffle_may_come_from_an_address_that_the_user_chooses(game):
     with gateway(
         str(game / "my game.swf"),
@@ -195,6 +331,7 @@ def test_what_is_not_there_ends_it_with_2_and_a_sentence(game, capsys, monkeypat
         ((movie, "--ruffle", str(game / "files")), "there is no ruffle.js"),
         ((movie, "--flashvar", "x"), "NAME=VALUE"),
         ((movie, "--mode", "x"), "messages or stream"),
+        ((movie, "--load-from", "https://x; script-src y"), "--load-from is a site"),
         ((movie, "--movie-host", "a:x"), "HOST or HOST:PORT"),
     ):
         assert run(["ruffle", "serve", *arguments, "--target", "localhost:1"]) == 2

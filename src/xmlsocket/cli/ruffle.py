@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from .gateway_daemon import GATEWAY_LIMITS, GatewaySettings, run_gateway
 from .options import add_limits, choose, explicit, with_default
 from .ports import find_free_port
 
+_SITE: Final = re.compile(r"https?://(?:[A-Za-z0-9*.-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?")
 _LOCAL: Final = ("localhost", "127.0.0.1", "::1", "[::1]")
 
 app = typer.Typer(name="ruffle", help="Play movies in a browser with Ruffle.", no_args_is_help=True)
@@ -160,6 +162,14 @@ def serve_command(
     flashvar: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A FlashVar for the movie; may be repeated.")
     ] = None,
+    load_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SITE",
+            help="Let the movie load from this site, too, such as https://example.org; may be repeated. "
+            "Otherwise it reaches this port and nothing else.",
+        ),
+    ] = None,
     mode: Annotated[
         str, typer.Option(metavar="MODE", help="messages for XMLSocket, stream for flash.net.Socket.")
     ] = "messages",
@@ -189,6 +199,7 @@ def serve_command(
         spellings=_read_spellings(movie_host),
         base=None if base is None else base.resolve(),
         flash_vars=_read_flash_vars(flashvar or ()),
+        sources=[_read_site(text) for text in load_from or ()],
     )
     pages.entries()  # complains of what no movie could reach before anything is opened
     settings = GatewaySettings(
@@ -218,6 +229,12 @@ def _read_flash_vars(texts: Sequence[str]) -> dict[str, str]:
         if "=" not in text[1:]:
             raise ConfigurationError(f"--flashvar is NAME=VALUE, not {text!r}")
     return {name: value for name, _, value in (text.partition("=") for text in texts)}
+
+
+def _read_site(text: str) -> str:
+    if not _SITE.fullmatch(text):
+        raise ConfigurationError(f"--load-from is a site, such as https://example.org, not {text!r}")
+    return text
 
 
 def _describe(movie: Path, settings: GatewaySettings, pages: MoviePages, port: int) -> Iterator[Text]:

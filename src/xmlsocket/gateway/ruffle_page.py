@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import html
 import json
+import os
+import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from ..errors import ConfigurationError
+from ..net.files import show_file
 from ..net.http import Page, Request
 from .ruffle_config import Spelling, names_in_movies
 from .targets import Targets
@@ -18,8 +22,8 @@ from .targets import Targets
 _RUFFLE: Final = "/@ruffle/"
 _SCRIPT: Final = "ruffle.js"
 _PACKAGE: Final = Path("node_modules", "@ruffle-rs", "ruffle")
-_MAX_FILE: Final = 536_870_912
-"""Bytes of the longest file that is served: it is read into memory at once."""
+_SERVER: Final = re.compile(r"[A-Za-z0-9.:\[\]-]+")
+"""What a Host header may be to be put into a policy."""
 _LOOPBACK: Final = ("localhost", "127.0.0.1")
 _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
@@ -85,6 +89,7 @@ class MoviePages:
         spellings: What the movie says in place of the first target's host.
         base: Folder of the game's other files; ``None`` for no others.
         flash_vars: Given to the movie.
+        sources: Other sites that the movie may load from, such as ``https://example.org``.
     """
 
     movie: Path
@@ -93,17 +98,44 @@ class MoviePages:
     spellings: Sequence[Spelling] = ()
     base: Path | None = None
     flash_vars: Mapping[str, str] = field(default_factory=dict)
+    sources: Sequence[str] = ()
 
     def __call__(self, request: Request) -> Page | None:
         """Find a page, see :data:`xmlsocket.net.http.Pages`."""
-        path = unquote(request.path)
+        path = os.fsdecode(unquote_to_bytes(request.path))
         if path == "/":
-            return Page(self.render().encode())
+            return self._page(request)
         if isinstance(self.ruffle, Path) and path.startswith(_RUFFLE):
-            return _read(self.ruffle, path.removeprefix(_RUFFLE))
+            return _show(self.ruffle, path.removeprefix(_RUFFLE), request)
         if path == "/" + self.movie.name:
-            return _read(self.movie.parent, self.movie.name)
-        return None if self.base is None else _read(self.base, path[1:])
+            return _show(self.movie.parent, self.movie.name, request)
+        return None if self.base is None else _show(self.base, path[1:], request)
+
+    def _page(self, request: Request) -> Page:
+        nonce = secrets.token_urlsafe(16)
+        policy = "; ".join(f"{kind} {' '.join(places)}" for kind, places in self._places(request, nonce).items())
+        return Page(self.render(nonce).encode(), headers=(("Content-Security-Policy", policy),))
+
+    def _places(self, request: Request, nonce: str) -> dict[str, list[str]]:
+        """Say what the page may load, and from where: the movie cannot reach anything else."""
+        host = request.header("Host") or ""
+        sockets = [f"{kind}://{host}" for kind in ("ws", "wss")] if _SERVER.fullmatch(host) else []
+        here = ["'self'", *self.sources]
+        cdn = []
+        if isinstance(self.ruffle, str):
+            parts = urlsplit(self.ruffle)
+            cdn.append(f"{parts.scheme}://{parts.netloc}")
+        return {
+            "default-src": ["'none'"],
+            "script-src": ["'self'", f"'nonce-{nonce}'", "'wasm-unsafe-eval'", *cdn],
+            "connect-src": [*here, *sockets, *cdn],
+            "img-src": [*here, "data:", "blob:"],
+            "media-src": [*here, "data:", "blob:"],
+            "font-src": [*here, "data:", *cdn],
+            "style-src": ["'unsafe-inline'"],  # the player puts its own into its shadow tree
+            "base-uri": ["'none'"],
+            "form-action": ["'none'"],
+        }
 
     def entries(self) -> list[dict[str, object]]:
         """The ``socketProxy`` setting, with paths in place of addresses: the page knows by which name it was loaded."""
@@ -117,12 +149,13 @@ class MoviePages:
                 entries.setdefault(name, path)
         return [{"host": host, "port": port, "proxyUrl": path} for (host, port), path in entries.items()]
 
-    def render(self) -> str:
-        """Write the page."""
+    def render(self, nonce: str) -> str:
+        """Write the page, whose own scripts are known by a nonce."""
         script = self.ruffle if isinstance(self.ruffle, str) else _RUFFLE + _SCRIPT
         return _TEMPLATE.format(
             title=html.escape(self.movie.stem),
             script=html.escape(script),
+            nonce=nonce,
             entries=_to_script(self.entries()),
             load=_to_script({"url": "/" + quote(self.movie.name), "parameters": dict(self.flash_vars)}),
         )
@@ -132,20 +165,20 @@ def _to_script(value: object) -> str:
     return json.dumps(value).replace("<", "\\u003c")
 
 
-def _read(folder: Path, name: str) -> Page | None:
-    """Read a file of a folder; nothing outside of it, by whatever name or link."""
-    if "\0" in name or "\\" in name or any(part.startswith(".") for part in name.split("/")):
+def _show(folder: Path, name: str, request: Request) -> Page | None:
+    """Show a file of a folder; nothing outside of it, by whatever name or link."""
+    if "\0" in name or "\\" in name or (os.name == "nt" and ":" in name):
+        return None
+    if name.endswith("/") or any(part.startswith(".") for part in name.split("/")):
         return None
     root = folder.resolve()
-    file = (root / name).resolve()
     try:
-        if not file.is_relative_to(root) or not file.is_file():
-            return None
-        if file.stat().st_size > _MAX_FILE:
-            return Page(b"This file is too long to be served from memory.\n", "text/plain; charset=utf-8", status=413)
-        return Page(file.read_bytes(), _TYPES.get(file.suffix.lower(), "application/octet-stream"))
-    except (OSError, ValueError):
-        return None  # unreadable, or a name that no file can have
+        file = (root / name).resolve()
+    except (OSError, ValueError, RuntimeError):
+        return None  # links in a circle, or a name that no file can have
+    if not file.is_relative_to(root):
+        return None
+    return show_file(file, _TYPES.get(file.suffix.lower(), "application/octet-stream"), request)
 
 
 _TEMPLATE: Final = """<!doctype html>
@@ -161,7 +194,7 @@ html, body {{ margin: 0; height: 100%; background: #222; color: #eee; font: 16px
 </style>
 <div id="movie"></div>
 <p id="error" role="alert" hidden></p>
-<script>
+<script nonce="{nonce}">
   const here = location.origin.replace(/^http/, "ws");
   const socketProxy = {entries}.map((entry) => ({{ ...entry, proxyUrl: here + entry.proxyUrl }}));
   window.RufflePlayer = window.RufflePlayer || {{}};
@@ -171,9 +204,16 @@ html, body {{ margin: 0; height: 100%; background: #222; color: #eee; font: 16px
     place.textContent = text;
     place.hidden = false;
   }}
+  addEventListener("error", (event) => {{
+    if (event.target.tagName === "SCRIPT") complain("Ruffle could not be loaded from " + event.target.src);
+  }}, true);
+  addEventListener("securitypolicyviolation", (event) => {{
+    if (/^(https?|wss?):/.test(event.blockedURI))
+      complain("The movie may not load " + event.blockedURI + "; --load-from allows it");
+  }});
 </script>
-<script src="{script}" onerror="complain('Ruffle could not be loaded from ' + this.src)"></script>
-<script>
+<script src="{script}"></script>
+<script nonce="{nonce}">
   if (window.RufflePlayer.newest) {{
     const player = window.RufflePlayer.newest().createPlayer();
     document.getElementById("movie").append(player);

@@ -20,7 +20,7 @@ from websockets.server import ServerProtocol
 
 from ..limits import Limits
 from ..wire.deflate import DeflateOptions, DeflateParameters
-from .http import Answer, Page, Pages, Request, Upgrade
+from .http import Answer, FilePart, Page, Pages, Request, Upgrade
 
 if TYPE_CHECKING:
     from websockets.extensions.base import Extension
@@ -122,7 +122,7 @@ class Handshake:
             return refuse(HTTPStatus.METHOD_NOT_ALLOWED, "There is nothing here but GET and HEAD.", headers=allow)
         answer = self._judge(method, target, min(version, "HTTP/1.1"), header_lines, rest)
         if method == "HEAD" and isinstance(answer, Answer):
-            return replace(answer, response=answer.response[: answer.response.index(b"\r\n\r\n") + 4])
+            return replace(answer, response=answer.response[: answer.response.index(b"\r\n\r\n") + 4], file=None)
         return answer
 
     def _judge(self, method: str, target: str, version: str, header_lines: bytes, rest: bytes) -> Upgrade | Answer:
@@ -207,7 +207,8 @@ class Handshake:
         page = pages(request) if callable(pages) else pages.get(request.path)
         if page is None:
             return refuse(HTTPStatus.NOT_FOUND, "There is no such page.")
-        return Answer(page.status, _respond(page), f"{request.method} {request.path}")
+        file = page.body if isinstance(page.body, FilePart) else None
+        return Answer(page.status, _respond(page), f"{request.method} {request.path}", file)
 
 
 def _find_place(target: str) -> tuple[str, str] | None:
@@ -261,11 +262,11 @@ def _respond(page: Page) -> bytes:
         ("Date", email.utils.formatdate(usegmt=True)),
         ("Connection", "Upgrade, close" if "upgrade" in own else "close"),
         ("Content-Type", page.content_type),
-        ("Content-Length", str(len(page.body))),
+        ("Content-Length", str(page.body.size if isinstance(page.body, FilePart) else len(page.body))),
         ("X-Content-Type-Options", "nosniff"),
         ("Cache-Control", "no-cache"),
     ]
     lines = [f"HTTP/1.1 {page.status} {HTTPStatus(page.status).phrase}"]
     lines += [f"{name}: {value}" for name, value in headers if name.lower() not in own]
     lines += [f"{name}: {value}" for name, value in page.headers]
-    return "\r\n".join((*lines, "", "")).encode("ascii") + page.body
+    return "\r\n".join((*lines, "", "")).encode("ascii") + (b"" if isinstance(page.body, FilePart) else page.body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ..errors import ConfigurationError
@@ -41,17 +42,32 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class FilePart:
+    """A part of a file, which is read when it is sent.
+
+    Attributes:
+        path: Of the file.
+        start: Where the part begins, in bytes.
+        size: How long it is, in bytes.
+    """
+
+    path: Path
+    start: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A page of the server, for GET and HEAD.
 
     Attributes:
-        body: The content.
+        body: The content; of a file what is to be sent, see :func:`xmlsocket.net.files.show_file`.
         content_type: Its media type.
         headers: More headers, such as ``Content-Security-Policy``.
         status: HTTP status.
     """
 
-    body: bytes
+    body: bytes | FilePart
     content_type: str = "text/html; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
     status: int = 200
@@ -97,8 +113,10 @@ class Answer:
         status: HTTP status.
         response: The bytes to send.
         detail: Why, for the log.
+        file: What is to follow them, or ``None``.
     """
 
     status: int
     response: bytes = field(repr=False)
     detail: str
+    file: FilePart | None = None

@@ -11,8 +11,9 @@ from ..errors import CloseReason, ProxyHeaderError
 from ..wire import NUL, POLICY_REQUESTS, MessageT, Protocol, detect
 from ..wire.proxy_protocol import ProxyHeaderDecoder
 from .connection import Connection
+from .files import FileSender
 from .half_close import end_output
-from .http import Upgrade
+from .http import FilePart, Upgrade
 from .target import NEVER
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
         "_is_wrapping",
         "_listener",
         "_proxy_header",
+        "_sender",
         "_start",
         "_transport",
     )
@@ -58,6 +60,7 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
         self._proxy_header: ProxyHeaderDecoder | None = None
         self._client_address: Any = None
         self._is_answered = False
+        self._sender: FileSender | None = None
         self._is_secure = False
         self._is_wrapping = False  # in TLS, whose handshake is under way
 
@@ -214,7 +217,7 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
         if outcome is None:
             return
         if not isinstance(outcome, Upgrade):
-            self._answer(outcome.response, CloseReason.HTTP_ANSWERED)
+            self._answer(outcome.response, CloseReason.HTTP_ANSWERED, outcome.file)
             return
         if self._listener.door is not None and self._connection is None:
             self._client_address = self._listener.door.find_client(outcome, self.address) or self._client_address
@@ -284,13 +287,27 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
         else:
             self._answer(policy, CloseReason.POLICY_ANSWERED)
 
-    def _answer(self, data: bytes, reason: CloseReason) -> None:
+    def _answer(self, data: bytes, reason: CloseReason, file: FilePart | None = None) -> None:
         self._end(reason)
         self._is_answered = True
         self._listener.answered.add(self)
         if data:
             self._transport.write(data)
-        end_output(self._transport)
+        if file is None or file.size == 0:
+            end_output(self._transport)
+            return
+        try:
+            self._sender = FileSender(self._transport, file, self._renew)
+        except OSError as error:
+            self._listener.logger.warning("%s: cannot read %s: %s", self.address, file.path, error.strerror)
+            self._transport.abort()
+        else:
+            self._sender.send()
+
+    def _renew(self) -> None:
+        """The client takes its answer: only who takes nothing for ``close_timeout`` is sent away."""
+        self._listener.answered.discard(self)
+        self._listener.answered.add(self)
 
     def _end(self, reason: CloseReason) -> None:
         self._settle()
@@ -307,7 +324,7 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
     def eof_received(self) -> bool:
         """See :class:`asyncio.Protocol`."""
         if self._is_answered or self._is_wrapping:
-            return False
+            return self._sender is not None and self._sender.is_sending
         if self._handshake is not None or self._proxy_header is not None:
             self._end(CloseReason.PEER_CLOSED)
             return False
@@ -323,6 +340,8 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
         """See :class:`asyncio.Protocol`."""
         self._settle()
         self._listener.answered.discard(self)
+        if self._sender is not None:
+            self._sender.close()
         if self._connection is not None:
             self._connection.connection_lost(exc)
         else:
@@ -330,12 +349,16 @@ class Opening(asyncio.Protocol, Generic[MessageT]):
 
     def pause_writing(self) -> None:
         """See :class:`asyncio.Protocol`."""
-        if self._connection is not None:
+        if self._sender is not None:
+            self._sender.pause()
+        elif self._connection is not None:
             self._connection.pause_writing()
 
     def resume_writing(self) -> None:
         """See :class:`asyncio.Protocol`."""
-        if self._connection is not None:
+        if self._sender is not None:
+            self._sender.resume()
+        elif self._connection is not None:
             self._connection.resume_writing()
 
     def abort(self) -> None:
