@@ -30,8 +30,9 @@ expect.set_options(timeout=20_000)
 class House:
     """A chat server in this process, whose connections a test may break."""
 
-    def __init__(self, server: xmlsocket.Server[bytes]) -> None:
+    def __init__(self, server: xmlsocket.Server[bytes], chat: Chat) -> None:
         self.server = server
+        self.chat = chat
         self.address = f"http://127.0.0.1:{server.port}/"
 
     def client(self) -> contextlib.AbstractAsyncContextManager[xmlsocket.Connection[str]]:
@@ -44,7 +45,7 @@ async def house(port: int = 0) -> AsyncIterator[House]:
     await chat.start()
     try:
         async with xmlsocket.serve(chat, "127.0.0.1", port, **find("chat").options) as server:
-            yield House(server)
+            yield House(server, chat)
     finally:
         await chat.close()
 
@@ -98,6 +99,24 @@ async def enter(client: xmlsocket.Connection[str], name: str, room: str = "lobby
 @pytest.fixture
 def run(studio: Studio) -> Callable[[Scene], None]:
     return lambda scene: studio.run(scene())
+
+
+def test_a_room_is_told_that_its_server_is_cut_off_from_the_others_and_with_them_again(
+    studio: Studio, run: Callable[[Scene], None]
+) -> None:
+    async def scene() -> None:
+        async with house() as chat, visit(studio, chat.address, "Ana") as ana:
+            chat.chat.rooms.receive_state(False)
+            chat.chat.rooms.receive_gap("lobby", 3)
+            chat.chat.rooms.receive_state(True)
+            notes = [
+                "This server has lost the connection",
+                "3 messages from another server",
+                "connected with the others",
+            ]
+            await expect(ana.locator("#log .note")).to_have_text([re.compile(note) for note in notes])
+
+    run(scene)
 
 
 def test_two_people_log_in_and_talk(studio: Studio, run: Callable[[Scene], None]) -> None:
