@@ -8,6 +8,7 @@ import json
 import math
 import re
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from xmlsocket.operations import METRICS, Health, ProcessStatus, Sample, merge
 from xmlsocket.operations.catalogue import metric_of
 from xmlsocket.operations.gathering import OUTCOMES, broker_samples
 from xmlsocket.operations.lag import BUCKETS, LoopLag
+from xmlsocket.operations.process import process_samples
 from xmlsocket.operations.rendering import render
 from xmlsocket.operations.samples import from_json, to_json
 from xmlsocket.operations.workers import PARENT, WorkersStatus, answerers
@@ -253,6 +255,20 @@ def test_the_catalogue_follows_the_rules_of_prometheus():
         assert metric.help
         assert not metric.help.endswith(".")
         assert metric.section
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the collector of prometheus-client knows only Linux")
+def test_the_process_is_described_as_prometheus_client_would():
+    from prometheus_client import ProcessCollector
+
+    ours = {sample.name: sample.value for sample in process_samples()}
+    theirs = {s.name: s.value for family in ProcessCollector(registry=None).collect() for s in family.samples}
+    assert set(ours) == set(theirs)
+    assert ours["process_start_time_seconds"] == pytest.approx(theirs["process_start_time_seconds"], abs=2)
+    assert abs(ours["process_open_fds"] - theirs["process_open_fds"]) <= 2  # its own listing opens one
+    assert ours["process_max_fds"] == theirs["process_max_fds"]
+    for name in ("process_cpu_seconds_total", "process_resident_memory_bytes", "process_virtual_memory_bytes"):
+        assert ours[name] == pytest.approx(theirs[name], rel=0.2, abs=0.1), name
 
 
 samples_of_catalogue = st.lists(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,12 @@ _MISSING: Final = b'metrics need the package prometheus-client: pip install "xml
 def can_render() -> bool:
     """Whether prometheus-client is installed."""
     return importlib.util.find_spec("prometheus_client") is not None
+
+
+def prepare() -> None:
+    """Load prometheus-client, which takes too long for an event loop: call it in a thread, before the first page."""
+    if can_render():
+        importlib.import_module("prometheus_client.exposition")
 
 
 def render(samples: Iterable[Sample], accept: str = "") -> Page:

@@ -15,7 +15,7 @@ from ..limits import OperationsLimits
 from ..net.http import Answer, Page, Request
 from ..net.ports import listen_error, listen_on_one_port, show_hosts
 from ..net.target import check_host, check_port
-from .rendering import render
+from .rendering import prepare, render
 from .samples import Sample
 from .status import Status
 
@@ -40,6 +40,7 @@ class OperationsServer:
         self._limits = limits
         self._tasks: set[asyncio.Task[None]] = set()
         self._gathering: asyncio.Task[list[Sample]] | None = None
+        self._is_prepared = False
 
     async def listen(self, host: str | None, port: int) -> None:
         """Begin. The arguments are those of :func:`serve_operations`."""
@@ -129,6 +130,9 @@ class OperationsServer:
 
     async def _make_page(self, request: Request) -> Page:
         if request.path == "/metrics":
+            if not self._is_prepared:
+                await asyncio.to_thread(prepare)
+                self._is_prepared = True
             return render(await self._gather(), request.header("Accept") or "")
         health = await self._status.health()
         if request.path == "/healthz":

@@ -85,8 +85,7 @@ class ProcessStatus:
         loop = asyncio.get_running_loop()
         found = [build_info(loop), Sample("xmlsocket_uptime_seconds", time.monotonic() - self._began)]
         found += self._lag.samples()
-        # In a thread, as the system takes its time to list fifty thousand descriptors.
-        found += await loop.run_in_executor(None, process_samples)
+        found += process_samples()
         if self.server is not None:
             found += await server_samples(self.server)
             if self.upstreams is not None:
