@@ -33,6 +33,7 @@ class ServeOptions:
         path: Of a Unix socket to listen on instead.
         policy: File with the answer to policy requests.
         policy_port: Where to answer nothing but policy requests.
+        policy_served_from: The port that players ask, where it is another; it decides what the file may grant.
         tls_cert: File with the certificate chain.
         tls_key: File with its key, where that is not in the same file.
         encoding: Of text; ``"none"`` hands bytes to the handler. ``None`` means not given.
@@ -66,6 +67,7 @@ class ServeOptions:
     path: str | None = None
     policy: str | None = None
     policy_port: int | None = None
+    policy_served_from: int | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
     encoding: str | None = None
@@ -101,6 +103,7 @@ class ServeOptions:
 _TYPES: Final[Mapping[str, type]] = {
     "port": int,
     "policy_port": int,
+    "policy_served_from": int,
     "speaks_first": bool,
     "detect": bool,
     "history": bool,
@@ -212,6 +215,8 @@ def _read_limit(file: Path, name: str, value: object) -> float | None:
 def _parse(key: str, value: Any, where: str) -> Any:
     if key in ("port", "policy_port"):
         return parse_port(value, where)
+    if key == "policy_served_from":
+        return parse_port(value, where, lowest=1)
     if key == "operations":
         parse_operations(value, where)
     if key == "host" and not value.strip():
@@ -244,6 +249,8 @@ def _check_together(options: Mapping[str, Any]) -> None:
                 raise ConfigurationError(f"{option_name(name)} and --path exclude each other; say one")
     if options.get("policy_port") is not None and options.get("policy") is None:
         raise ConfigurationError("--policy-port needs --policy FILE, the policy to answer with there")
+    if options.get("policy_served_from") is not None and options.get("policy") is None:
+        raise ConfigurationError("--policy-served-from needs --policy FILE, the policy that is meant")
     if options.get("tls_key") is not None and options.get("tls_cert") is None:
         raise ConfigurationError("--tls-key needs --tls-cert FILE, the certificate that the key belongs to")
     if options.get("require_tls") and options.get("tls_cert") is None:

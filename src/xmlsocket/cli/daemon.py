@@ -32,6 +32,7 @@ from ..net.target import check_host, check_path
 from . import welcome
 from .configuration import ServeOptions
 from .console import announce, err, printable
+from .inherited import ServiceSockets, take_service_sockets
 from .loading import Service, describe_broker, describe_history, load_service, notes_on_history
 from .logs import start_logging
 from .operations import watching
@@ -63,10 +64,12 @@ def run_daemon(options: ServeOptions) -> None:
     start_logging(options.log_level)
     tuning = tune_process()
     stopper = Stopper()
+    inherited = take_service_sockets()
+    options = inherited.adopt(options)
     service = load_service(options)
     context = None if options.tls_cert is None else load_certificate(options.tls_cert, options.tls_key)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_serve(options, service, context, tuning.descriptors, stopper))
+        runner.run(_serve(options, service, context, tuning.descriptors, stopper, inherited))
 
 
 class Stopper:
@@ -129,16 +132,21 @@ async def _serve(
     context: ssl.SSLContext | None,
     descriptors: int | None,
     stopper: Stopper,
+    inherited: ServiceSockets,
 ) -> None:
     stop = await stopper.watch()
     limits = limits_of(service)
     app = service.app_handler
-    await refuse_taken_place(options)
+    if not inherited.connections:
+        await refuse_taken_place(options)
     async with watching(options, service, stop) as watched:
         if app is not None:
             await app.start()
         try:
-            async with listening(options, service, context) as server, answering_policy(options) as policy_server:
+            async with (
+                listening(options, service, context, inherited.connections) as server,
+                answering_policy(options, inherited.policy) as policy_server,
+            ):
                 watched.status.server = server
                 _reload_policy_on_hangup(options, server, policy_server)
                 settle_process()
@@ -263,7 +271,11 @@ def _policy_of(options: ServeOptions) -> PolicyAnswer | None:
     """
     if options.policy is None:
         return None
-    port = options.policy_port or (None if options.path is not None else options.port or None)
+    port = (
+        options.policy_served_from
+        or options.policy_port
+        or (None if options.path is not None else options.port or None)
+    )
     return load_policy(Path(options.policy), served_from=port)
 
 
@@ -284,7 +296,12 @@ async def answering_policy(
     host = options.listen_host if options.path is None else None
     limits = from_options(PolicyLimits, bounds)
     async with serve_policy(
-        Path(options.policy), host, options.policy_port, sock=socks or None, limits=limits
+        Path(options.policy),
+        host,
+        options.policy_port,
+        sock=socks or None,
+        served_from=options.policy_served_from,
+        limits=limits,
     ) as server:
         yield server
 

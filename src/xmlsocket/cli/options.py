@@ -63,8 +63,8 @@ def choose(value: str, choices: Sequence[str], name: str) -> str:
     raise ConfigurationError(f"{name} must be {listed}, not {value!r}{nearest(value, choices)}")
 
 
-def parse_port(value: object, name: str) -> int:
-    """Read the number of a TCP port to listen on; 0 is one, and means any that is free.
+def parse_port(value: object, name: str, lowest: int = 0) -> int:
+    """Read the number of a TCP port; to listen on, 0 is one, and means any that is free.
 
     Raises:
         ConfigurationError: It is no port.
@@ -73,8 +73,8 @@ def parse_port(value: object, name: str) -> int:
         number = _parse_number(value, integral=True)
     except ValueError:
         number = -1
-    if not 0 <= number <= 65_535:
-        raise ConfigurationError(f"{name} must be a whole number from 0 to 65535, not {value!r}")
+    if not lowest <= number <= 65_535:
+        raise ConfigurationError(f"{name} must be a whole number from {lowest} to 65535, not {value!r}")
     return int(number)
 
 

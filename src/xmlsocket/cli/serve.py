@@ -281,8 +281,9 @@ def serve(
     """Serve an application, or your own handler, until Ctrl-C or SIGTERM.
 
     Every option but --config and --reload may stand in the configuration file. Where systemd passes listening sockets,
-    those count instead of --host, --port and --path; one that it names policy is for policy requests alone. Exits with 0 when it was stopped, 1 when
-    it cannot listen, and 2 when an option cannot work.
+    those count instead of --host, --port and --path; one that it names policy is for policy requests alone.
+
+    Exits with 0 when it was stopped, 1 when it cannot listen, and 2 when an option cannot work.
     """
     names = {"allowed_origin": "allowed_origins", "trusted_proxy": "trusted_proxies"}
     given = {names.get(name, name): value for name, value in locals().items() if name not in _NO_FIELDS}
