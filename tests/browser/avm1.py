@@ -1,7 +1,7 @@
-"""A small assembler for movies of ActionScript 1 and 2, and the movie that the tests play.
+"""A small assembler for movies of ActionScript 1 and 2, and the movies that the tests play.
 
 The numbers are those of Adobe's SWF File Format Specification, version 19. ``python -m tests.browser.avm1`` writes the
-movie anew.
+movies anew.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 MOVIE: Final = Path(__file__).with_name("swf") / "avm1.swf"
+GAME: Final = MOVIE.with_name("game1.swf")
 VERSION: Final = 8  # the first with ExternalInterface
 
 Value: TypeAlias = str | bool | int | None
@@ -98,10 +99,16 @@ def tag(code: int, body: bytes) -> bytes:
     return struct.pack("<HI", code << 6 | 0x3F, len(body)) + body
 
 
-def movie(*statements: bytes) -> bytes:
-    """A movie of one frame, 1 x 1 pixel, which carries out the statements once."""
-    rectangle = b"\x30\x0a\x00\xa0"  # fields of 6 bits: 0, 20, 0, 20, in twentieths of a pixel
-    body = rectangle + struct.pack("<HH", 30 << 8, 1)
+def rectangle(width: int, height: int) -> bytes:
+    """The size of a stage: five bits say how long the fields are, which are in twentieths of a pixel."""
+    size = 1 + (20 * max(width, height)).bit_length()
+    bits = f"{size:05b}" + "".join(f"{20 * value:0{size}b}" for value in (0, width, 0, height))
+    return int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
+
+
+def movie(*statements: bytes, width: int = 1, height: int = 1) -> bytes:
+    """A movie of one frame, which carries out the statements once."""
+    body = rectangle(width, height) + struct.pack("<HH", 30 << 8, 1)
     body += tag(_FILE_ATTRIBUTES, struct.pack("<I", 0))
     body += tag(_BACKGROUND, b"\xff\xff\xff")
     body += tag(_DO_ACTION, b"".join(statements) + _END)
@@ -147,5 +154,35 @@ def driver() -> bytes:
     )
 
 
+def game() -> bytes:
+    """A game as people have it: its FlashVars say where the server is, it loads a file, and shows what it hears."""
+    root = variable("_root")
+    shown, socket, level = (member(root, name) for name in ("shown", "socket", "level"))
+
+    def show(text: bytes) -> bytes:
+        return assign(shown, push("text"), member(shown, "text") + text + ADD + push("\n") + ADD)
+
+    greeting = member(root, "player") + push(" ") + ADD + member(root, "source") + ADD
+    start = function(
+        ["source"],
+        assign(root, push("source"), variable("source")),
+        assign(root, push("socket"), new("XMLSocket")),
+        assign(socket, push("onConnect"), function(["ok"], call(socket, "send", greeting) + POP)),
+        assign(socket, push("onData"), function(["text"], show(variable("text")))),
+        assign(socket, push("onClose"), function([], show(push("closed")))),
+        call(socket, "connect", member(root, "host"), member(root, "port")) + POP,
+    )
+    place = [push(value) for value in ("shown", 1, 0, 0, 550, 400)]
+    return movie(
+        call(root, "createTextField", *place) + POP,
+        assign(root, push("level"), new("LoadVars")),
+        assign(level, push("onData"), start),
+        call(level, "load", push("levels/level 1.xml")) + POP,
+        width=550,
+        height=400,
+    )
+
+
 if __name__ == "__main__":
     MOVIE.write_bytes(driver())
+    GAME.write_bytes(game())
