@@ -91,6 +91,7 @@ def test_a_room_keeps_its_latest_messages_and_answers_with_no_more(path, said, l
     with History(path, HistoryLimits(max_kept_messages=10)) as history:
         for number in range(1, said + 1):
             say(history, "lobby", str(number))
+            history.prune()
         assert texts(history.find("lobby", 0, 100)) == [str(number) for number in range(said - 9, said + 1)]
         assert history._db.execute("SELECT count(*) FROM messages").fetchone()[0] == left
 

@@ -26,6 +26,11 @@ CREATE TABLE messages (
 ) WITHOUT ROWID;
 CREATE INDEX messages_at ON messages (at);
 """
+# Of this connection alone, so no part of the file: what is inserted is counted by the same statement.
+_COUNT: Final = """
+CREATE TEMP TRIGGER IF NOT EXISTS count_messages AFTER INSERT ON main.messages
+BEGIN UPDATE rooms SET last_id = max(last_id, NEW.id) WHERE number = NEW.room; END
+"""
 # Rows of one statement: five values each, and SQLite takes 32,766.
 _MAX_ROWS: Final = 500
 # A room may exceed its number of messages by this share before the oldest go, so that not every message deletes one.
@@ -76,6 +81,7 @@ class History:
         self.limits = self._limits = limits or HistoryLimits()
         self._clock = clock
         self._rooms: dict[str, tuple[int, int, int]] = {}  # number, first id (or less), last id
+        self._crowded: set[str] = set()
         self._pruned_at = clock()
         self._open: list[sqlite3.Connection] = []
         if read_only and not path.exists():
@@ -118,6 +124,8 @@ class History:
         damage = self.check(thorough=False)
         if damage:
             raise HistoryError(f"the history file {self.path} is damaged: {damage[0]}; {_ADVICE}")
+        if not read_only:
+            self._db.execute(_COUNT)
         for number, name, last_id in self._db.execute("SELECT number, name, last_id FROM rooms"):
             first = self._db.execute("SELECT min(id) FROM messages WHERE room = ?", (number,)).fetchone()[0]
             self._rooms[name] = (number, first or last_id + 1, last_id)
@@ -145,24 +153,27 @@ class History:
         at = self._clock()
         kept: list[KeptMessage] = []
         rows: list[tuple[int, int, float, str, str]] = []
+        names = {message.room for message in messages}
+        # An insert of one statement is a commit by itself. Between statements the thread lets the others run, and to
+        # get its turn back takes longer than the statement.
+        is_plain = len(messages) <= _MAX_ROWS and names <= rooms.keys()
         try:
-            self._db.execute("BEGIN IMMEDIATE")
+            if not is_plain:
+                self._db.execute("BEGIN IMMEDIATE")
             for room, sender, text in messages:
                 number, first, last = rooms.get(room) or self._add_room(room)
                 rooms[room] = (number, first, last + 1)
                 kept.append(KeptMessage(last + 1, at, sender, text))
                 rows.append((number, last + 1, at, sender, text))
             self._insert(rows)
-            for room in {message.room for message in messages}:
-                number, first, last = rooms[room]
-                self._db.execute("UPDATE rooms SET last_id = ? WHERE number = ?", (last, number))
-                rooms[room] = (number, self._forget_oldest(number, first, last), last)
-            self._db.execute("COMMIT")
+            if not is_plain:
+                self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
         self._rooms = rooms
+        self._crowded |= {name for name in names if self._is_crowded(name)}
         return kept
 
     def _add_room(self, name: str) -> tuple[int, int, int]:
@@ -177,12 +188,17 @@ class History:
             values = ",".join(["(?,?,?,?,?)"] * len(part))
             self._db.execute(f"INSERT INTO messages VALUES {values}", [value for row in part for value in row])
 
-    def _forget_oldest(self, number: int, first: int, last: int) -> int:
+    def _is_crowded(self, name: str) -> bool:
+        _, first, last = self._rooms[name]
         limit = self._limits.max_kept_messages
-        if limit is None or last - first + 1 <= limit * _SLACK:
-            return first
+        return limit is not None and last - first + 1 > limit * _SLACK
+
+    def _forget_oldest(self, name: str) -> None:
+        number, _, last = self._rooms[name]
+        limit = self._limits.max_kept_messages
+        assert limit is not None
         self._db.execute("DELETE FROM messages WHERE room = ? AND id <= ?", (number, last - limit))
-        return last - limit + 1
+        self._rooms[name] = (number, last - limit + 1, last)
 
     def find(self, room: str, after: int | None, limit: int) -> list[KeptMessage]:
         """Find messages numbered above ``after``, oldest first, or the latest ``limit``.
@@ -203,11 +219,17 @@ class History:
         return [KeptMessage(*row) for row in rows]
 
     def prune(self) -> None:
-        """Forget what is too old, and the oldest of a file that is too large. Call it now and then; mostly it returns.
+        """Forget the oldest of rooms with too many, what is too old, and the oldest of a file that is too large.
+
+        Call it after each :meth:`append`, when nobody waits; mostly it returns at once.
 
         Raises:
             sqlite3.Error: The file cannot be written.
         """
+        while self._crowded:
+            name = next(iter(self._crowded))
+            self._forget_oldest(name)
+            self._crowded.discard(name)
         now = self._clock()
         if 0 <= now - self._pruned_at < _PRUNE_INTERVAL:
             return
@@ -290,7 +312,6 @@ class History:
                 raise HistoryError(f"room {name!r} has a different message {message.id} already; nothing was imported")
             return 0
         self._insert([(number, message.id, *values)])
-        self._db.execute("UPDATE rooms SET last_id = max(last_id, ?) WHERE number = ?", (message.id, number))
         return 1
 
 

@@ -48,7 +48,8 @@ class HistoryBroker(ProcessBroker):
     def __init__(self, open_history: Callable[[], History]) -> None:
         super().__init__()
         self._open_history = open_history
-        self._jobs: queue.SimpleQueue[_Keep | _Call | None] = queue.SimpleQueue()
+        self._gathered: list[_Keep] = []
+        self._jobs: queue.SimpleQueue[list[_Keep] | _Call | None] = queue.SimpleQueue()
         self._pending = 0
         self._thread: threading.Thread | None = None
         self._is_failing = False
@@ -71,6 +72,7 @@ class HistoryBroker(ProcessBroker):
         """Write what was said, and close the file."""
         thread, self._thread = self._thread, None
         if thread is not None:
+            self._hand_over()
             self._jobs.put(None)
             await self._loop.run_in_executor(None, thread.join)
             await asyncio.sleep(0)  # what the thread has handed over is delivered
@@ -103,8 +105,17 @@ class HistoryBroker(ProcessBroker):
             future.set_exception(BrokerUnavailableError("the disk is slower than what is said"))
         else:
             self._pending += 1
-            self._jobs.put(_Keep(NewMessage(room, sender, text), origin, future))
+            if not self._gathered:
+                self._loop.call_soon(self._hand_over)
+            self._gathered.append(_Keep(NewMessage(room, sender, text), origin, future))
         return future
+
+    def _hand_over(self) -> None:
+        # Once a turn of the loop: to wake the thread costs more than a message, and what is said together is then
+        # written together.
+        if self._gathered:
+            self._jobs.put(self._gathered)
+            self._gathered = []
 
     def history(self, room: str, after: int | None, limit: int) -> Awaitable[list[KeptMessage]]:
         """See :class:`Broker`."""
@@ -115,6 +126,7 @@ class HistoryBroker(ProcessBroker):
         if self._thread is None:
             future.set_exception(BrokerUnavailableError("the history is closed"))
         else:
+            self._hand_over()
             self._jobs.put(_Call(function, future))
         return future
 
@@ -123,21 +135,18 @@ class HistoryBroker(ProcessBroker):
     def _write(self) -> None:
         is_open = True
         while is_open:
-            jobs = [self._jobs.get()]
-            while len(jobs) < _MAX_BATCH and not self._jobs.empty():
-                jobs.append(self._jobs.get())
+            job = self._jobs.get()
             keeps: list[_Keep] = []
-            for job in jobs:
-                if isinstance(job, _Keep):
-                    keeps.append(job)
-                    continue
-                self._commit(keeps)
-                keeps = []
-                if job is None:
-                    is_open = False
-                else:
-                    self._run(job)
+            while isinstance(job, list):
+                keeps += job
+                if len(keeps) >= _MAX_BATCH or self._jobs.empty():
+                    break
+                job = self._jobs.get()
             self._commit(keeps)
+            if job is None:
+                is_open = False
+            elif isinstance(job, _Call):
+                self._run(job)
         self._history.close()
 
     def _commit(self, keeps: list[_Keep]) -> None:
