@@ -9,10 +9,11 @@ import re
 import signal
 import stat
 import sys
+import threading
 from pathlib import Path
 
 import pytest
-from tests.cli.processes import Client, Daemon, ask, run, serving, until
+from tests.cli.processes import DEADLINE, Client, Daemon, ask, run, serving, until
 from tests.cli.test_workers import QUIET, children, command_of, is_gone, workers_of
 
 from xmlsocket.cli import private_broker
@@ -303,3 +304,74 @@ def test_pauses_double_up_to_the_longest_for_what_dies_young(monkeypatch):
     monkeypatch.setattr(asyncio, "sleep", note)
     asyncio.run(die())
     assert pauses == [1, 2, 4, 5]
+
+
+class Talker(threading.Thread):
+    """Somebody who says one thing after the other, each until it is acknowledged, whatever happens to connections.
+
+    What is said on a connection that ends before the answer may have been kept or not; it is not said again.
+    """
+
+    def __init__(self, port: int, name: str) -> None:
+        super().__init__()
+        self.port, self.person_name = port, name
+        self.is_over = threading.Event()
+        self.journal: dict[str, str] = {}
+        self.fault: BaseException | None = None
+
+    def run(self) -> None:
+        number = 0
+        try:
+            while not self.is_over.is_set():
+                with log_in(self.port, self.person_name) as person:
+                    try:
+                        person.join("lobby")
+                        while not self.is_over.is_set():
+                            text = f"{self.person_name}-{number}"
+                            number += 1
+                            self.journal[text] = "unknown"
+                            person.send(f'<say room="lobby" ref="{number}">{text}</say>')
+                            while f'ref="{number}"' not in (answer := person.receive()):
+                                pass
+                            self.journal[text] = "accepted" if answer.startswith("<said ") else "refused"
+                    except (AssertionError, OSError):
+                        continue  # the worker went
+        except BaseException as error:
+            self.fault = error
+
+
+def test_sighup_under_talk_loses_nothing_that_was_accepted_and_doubles_nothing(tmp_path):
+    with serving("--workers", "2", "--data-dir", str(tmp_path), *QUIET) as daemon:
+        port = daemon.port
+        talkers = [Talker(port, f"t{number}") for number in range(3)]
+        for talker in talkers:
+            talker.start()
+        until(lambda: all("accepted" in talker.journal.values() for talker in talkers), "all talk")
+        daemon.send_signal(signal.SIGHUP)
+        daemon.wait_for("all 2 workers are new")
+        counts = [len(talker.journal) for talker in talkers]
+        until(lambda: all(len(t.journal) > count + 3 for t, count in zip(talkers, counts, strict=True)), "all go on")
+        for talker in talkers:
+            talker.is_over.set()
+        for talker in talkers:
+            talker.join(DEADLINE)
+            assert talker.fault is None
+        kept: list[str] = []
+        with log_in(port, "reader") as reader:
+            after = 0
+            while True:
+                reader.send(f'<history room="lobby" after="{after}" limit="500" ref="h{after}"/>')
+                messages = []
+                while not (message := reader.receive()).startswith("<end "):
+                    messages.append(message)
+                if not messages:
+                    break
+                for message in messages:
+                    after += 1
+                    assert f' id="{after}"' in message  # numbers have no holes
+                kept += [re.sub("<.*?>", "", message) for message in messages]
+        journal = {text: outcome for talker in talkers for text, outcome in talker.journal.items()}
+        assert len(set(kept)) == len(kept)
+        assert {text for text, outcome in journal.items() if outcome == "accepted"} <= set(kept) <= set(journal)
+        assert not {text for text, outcome in journal.items() if outcome == "refused"} & set(kept)
+        assert daemon.stop() == 0
