@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from xmlsocket.errors import ConfigurationError
 from xmlsocket.gateway import parse_target
 from xmlsocket.gateway.object_literal import read_value
-from xmlsocket.gateway.ruffle_config import ProxyEntry, Spelling, make_entries, merge, render_json, render_script
+from xmlsocket.gateway.ruffle_config import (
+    ProxyEntry,
+    Spelling,
+    make_entries,
+    merge,
+    read_entries,
+    render_json,
+    render_script,
+)
 
 ENTRY = ProxyEntry("game.example", 9339, "wss://web.example/")
 PLAIN = {"host": "game.example", "port": 9339, "proxyUrl": "wss://web.example/"}
@@ -88,6 +96,45 @@ def test_an_entry_for_the_same_place_is_replaced_and_others_stay():
         {"host": "z", "port": 1, "proxyUrl": "q"},
         {**PLAIN, "x": 1},
     ]
+
+
+COMMENTED = """\
+RufflePlayer.config = {
+  // mine
+  socketProxy: [ // the servers
+    // the old one, which moved in 2019
+    { host: 'z', port: 1, proxyUrl: 'q' }, // do not remove
+    { host: "localhost", port: 9339, proxyUrl: "wss://old/", note: 'keep' } /* ours */
+    // nothing follows
+  ],
+};
+"""
+
+
+@pytest.mark.parametrize("comma", ["", ","])
+def test_comments_inside_the_list_stay_where_they_are(comma):
+    before = COMMENTED.replace(" /* ours */", comma + " /* ours */")
+    other = ENTRY._replace(host="other")
+    for entries in ([ENTRY], [other], [ENTRY, other], [other, ENTRY]):
+        after = merge(before, entries)
+        for comment in ("// mine", "// the servers", "// the old one, which moved in 2019", "// do not remove"):
+            assert comment in after
+        assert after.index("/* ours */") < after.index("// nothing follows")
+        found = {(entry.host, entry.port): entry.url for entry in read_entries(after)}
+        wanted = {(entry.host, entry.port): entry.url for entry in entries}
+        assert found == {("z", 1): "q", ("localhost", 9339): "wss://old/"} | wanted
+        assert "'keep'" in after or '"keep"' in after
+        assert merge(after, entries) == after
+
+
+@pytest.mark.parametrize(
+    "text", ["RufflePlayer.config = { /* none yet */ };", "RufflePlayer.config = {socketProxy: [ // none yet\n]};"]
+)
+def test_comments_where_nothing_else_is_stay(text):
+    after = merge(text, [ENTRY])
+    assert "none yet" in after
+    assert [(entry.host, entry.port, entry.url) for entry in read_entries(after)] == [ENTRY]
+    assert merge(after, [ENTRY]) == after
 
 
 SCRIPT = """\

@@ -166,12 +166,26 @@ def read_value(text: str, at: int) -> tuple[Any, int]:
     raise NotLiteralError(f"line {line_of(text, at)}: there is code in place of a value")
 
 
-def _read_array(text: str, at: int) -> tuple[list[Any], int]:
+def read_items(text: str, at: int) -> tuple[list[tuple[int, int]], int]:
+    """Find where the items of the array that begins at ``at`` begin and end, and where its closing bracket is.
+
+    Raises:
+        ConfigurationError: As :func:`read_value`.
+    """
+    spans: list[tuple[int, int]] = []
+    _, end = _read_array(text, at, spans)
+    return spans, end - 1
+
+
+def _read_array(text: str, at: int, spans: list[tuple[int, int]] | None = None) -> tuple[list[Any], int]:
     values = []
     at = skip_blank(text, at + 1)
     while text[at : at + 1] != "]":
+        start = at
         value, at = read_value(text, at)
         values.append(value)
+        if spans is not None:
+            spans.append((start, at))
         at = skip_blank(text, at)
         if text[at : at + 1] == ",":
             at = skip_blank(text, at + 1)

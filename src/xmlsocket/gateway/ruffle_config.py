@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from ..errors import ConfigurationError
-from .object_literal import NotLiteralError, line_of, read_properties, read_value, skip_blank, step
+from .object_literal import NotLiteralError, line_of, read_items, read_properties, read_value, skip_blank, step
 from .targets import NamedTarget
 
 _SETTING: Final = "socketProxy"
@@ -160,7 +160,6 @@ def _merge_at(text: str, at: int, entries: list[ProxyEntry], *, escape: bool = F
             f"{_SETTING} stands there twice, the second time in line {line_of(text, found[1].start)}"
         )
     indent = _indent_of(text, properties[0].start if properties else end, at)
-    existing: list[Any] = []
     if found:
         if found[0].value is None:
             raise NotLiteralError(f"line {line_of(text, found[0].start)}: there is code in place of a value")
@@ -171,15 +170,13 @@ def _merge_at(text: str, at: int, entries: list[ProxyEntry], *, escape: bool = F
             raise ConfigurationError(
                 f"line {line_of(text, found[0].start)}: {_SETTING} must be a list of objects; mend or remove it first"
             )
-    value = _render(_join(existing, entries), indent)
-    if escape:
-        value = value.replace("</", "<\\/")
-    if found and found[0].value is not None:
-        return text[: found[0].value] + value + text[found[0].end :]
-    head = f"\n{indent}{json.dumps(_SETTING)}: {value}"
+        return _join(text, found[0].value, existing, entries, indent, escape=escape)
+    value = _render([entry.to_json() for entry in entries], indent)
+    head = f"\n{indent}{json.dumps(_SETTING)}: {_escaped(value) if escape else value}"
     if properties:
         return text[: at + 1] + head + "," + _gap(text, at, properties[0].start, indent) + text[at + 1 :].lstrip()
-    return text[: at + 1] + head + "\n" + indent[:-2] + text[skip_blank(text, at + 1) :]
+    comments = text[at + 1 : end].strip()
+    return text[: at + 1] + head + "\n" + (f"{indent}{comments}\n" if comments else "") + indent[:-2] + text[end:]
 
 
 def _gap(text: str, at: int, first: int, indent: str) -> str:
@@ -188,17 +185,46 @@ def _gap(text: str, at: int, first: int, indent: str) -> str:
     return blank if "\n" in blank else "\n" + indent
 
 
-def _join(existing: list[dict[str, Any]], entries: list[ProxyEntry]) -> list[dict[str, Any]]:
-    joined = list(existing)
+def _join(
+    text: str, at: int, existing: list[dict[str, Any]], entries: list[ProxyEntry], indent: str, *, escape: bool
+) -> str:
+    """Change the list that begins at ``at``: only the entries that differ, so that the user's comments stay."""
+    spans, end = read_items(text, at)
+    changes: list[tuple[int, int, str]] = []
+    added: list[dict[str, Any]] = []
     for entry in entries:
         new = entry.to_json()
-        for index, item in enumerate(joined):  # the first that fits is the one that counts
+        for item, span in zip(existing, spans, strict=True):  # the first that fits is the one that counts
             if item.get("host") == entry.host and item.get("port") == entry.port:
-                joined[index] = {**item, **new}
+                if item != {**item, **new}:
+                    changes.append((*span, json.dumps({**item, **new}, ensure_ascii=False)))
                 break
         else:
-            joined.append(new)
-    return joined
+            added.append(new)
+    if added and not spans and not text[at + 1 : end].strip():
+        changes.append((at, end + 1, _render(added, indent)))
+    elif added:
+        changes.append(_appended(text, (at, end), spans, added, indent))
+    for start, stop, value in sorted(changes, reverse=True):
+        text = text[:start] + (_escaped(value) if escape else value) + text[stop:]
+    return text
+
+
+def _appended(
+    text: str, where: tuple[int, int], spans: list[tuple[int, int]], added: list[dict[str, Any]], indent: str
+) -> tuple[int, int, str]:
+    """Say what to put where, for items to follow those that are there, and the comments after the last one."""
+    start, end = where
+    last = spans[-1][1] if spans else start + 1
+    has_comma = not spans or text[skip_blank(text, last) :].startswith(",")
+    rest = text[last:end].rstrip()
+    lines = ",".join(f"\n{indent}  {json.dumps(item, ensure_ascii=False)}" for item in added)
+    tail = "," if spans and has_comma else ""
+    return last, end, f"{'' if has_comma else ','}{rest}{lines}{tail}\n{indent}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("</", "<\\/")
 
 
 def _render(items: list[dict[str, Any]], indent: str) -> str:

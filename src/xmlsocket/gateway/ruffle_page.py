@@ -190,7 +190,8 @@ _TEMPLATE: Final = """<!doctype html>
 <style>
 html, body {{ margin: 0; height: 100%; background: #222; color: #eee; font: 16px system-ui, sans-serif; }}
 #movie, #movie > * {{ display: block; width: 100%; height: 100%; }}
-#error {{ padding: 1em; }}
+#error {{ position: fixed; bottom: 0; margin: 0; padding: 1em; background: #222; }}
+#error[hidden] {{ display: none; }}
 </style>
 <div id="movie"></div>
 <p id="error" role="alert" hidden></p>
