@@ -8,6 +8,7 @@ import os
 import statistics
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from .. import machine
 from ..report import put_between_markers, write_number, write_table
 from . import costs, deaths, hop, simulation, workers
 from .daemon import run_daemon
-from .model import Costs
+from .model import USABLE, Costs, Service, find_capacity, forecast
 
 README = Path(__file__).parents[1] / "README.md"
+BROKER_CORES = 8.0
+NODE_MEMORY = 2.0 * 2**30
 _FACTS = ("processor", "system", "xmlsocket", "python", "uvloop", "nats-server", "nats-py")
 
 
@@ -100,6 +103,35 @@ def write_costs(measured: Costs) -> str:
     return write_table(["", "cost"], rows)
 
 
+def write_capacities(measured: Costs) -> str:
+    """What so many nodes hold, and what ends it first, at several rates and ways of placing members."""
+    rows = []
+    for nodes in (1, 10, 100):
+        for rate in (1 / 60, 1 / 10):
+            for is_shared in (True, False) if nodes > 1 else (False,):
+                service = Service(nodes, 1000 * nodes, rate, simulation.ROOM_SIZES, is_shared, uses_broker=nodes > 1)
+                held, what = find_capacity(service, measured, BROKER_CORES, NODE_MEMORY)
+                told = forecast(replace(service, connections=held), measured)
+                rows.append(
+                    [
+                        str(nodes),
+                        f"one in {1 / rate:.0f} s",
+                        "-" if nodes == 1 else "anywhere" if is_shared else "rooms together",
+                        write_number(held),
+                        what,
+                        write_number(told.messages),
+                        write_number(told.deliveries),
+                        f"{told.hops:.1f}",
+                        f"{told.broker_load:.1f}",
+                    ]
+                )
+    head = [
+        *("nodes", "each says", "members are", "connections", "ended by", "messages a second"),
+        *("deliveries a second", "hops", "broker, cores"),
+    ]
+    return write_table(head, rows)
+
+
 def write_facts() -> str:
     facts = machine.describe()
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -137,6 +169,10 @@ def main() -> int:
         "### The model, and the service played message by message",
         "Pairs are what the formulas say, and what the simulation counted.",
         simulation.compare(measured),
+        "### What so many nodes hold",
+        f"A node has one core and {NODE_MEMORY / 2**30:g} GiB, the broker {BROKER_CORES:g} cores; "
+        f"{USABLE:.0%} of a core may be busy. Rooms have {', '.join(map(str, simulation.ROOM_SIZES))} members.",
+        write_capacities(measured),
     ]
     text = "\n\n".join(parts)
     print(text)

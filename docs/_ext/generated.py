@@ -1,17 +1,18 @@
 """Parts of the reference that are written from the code, so that they cannot differ from it.
 
 Directives: ``limits-tables``, ``error-tree``, ``error-classes``, ``close-reasons``, ``log-texts``,
-``benchmark-results``, ``command-help``.
+``benchmark-results``, ``cluster-results``, ``command-help``.
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,13 +164,32 @@ class BenchmarkResults(SphinxDirective):
         return self.parse_text_to_nodes(picture + results + "\n", allow_section_headings=True)
 
 
+class ClusterResults(SphinxDirective):
+    """One part of what ``python -m benchmarks.cluster`` has written, by its heading."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        text = (Path(self.env.srcdir).parent / "benchmarks" / "README.md").read_text(encoding="utf-8")
+        written = text.partition("<!-- cluster -->")[2].partition("<!-- /cluster -->")[0]
+        parts = dict(part.split("\n", 1) for part in written.split("\n### ")[1:])
+        if written.strip() and self.arguments[0] not in parts:
+            raise self.error(f"no part {self.arguments[0]!r} among {sorted(parts)}")
+        part = parts.get(
+            self.arguments[0], "There are no results yet: `python -m benchmarks.cluster` writes them here."
+        )
+        return self.parse_text_to_nodes(part.strip() + "\n")
+
+
 class CommandHelp(SphinxDirective):
     """What every command answers to ``--help``, a section for each."""
 
     def run(self) -> list[nodes.Node]:
         group: Any = typer.main.get_command(program.app)
+        paths = list(_commands(group, ("xmlsocket",)))
         parts = [
-            f"## {' '.join(path)}\n\n```text\n{_help_of(path)}\n```\n" for path in _commands(group, ("xmlsocket",))
+            f"## {' '.join(path)}\n\n```text\n{text}\n```\n" for path, text in zip(paths, _help_of(paths), strict=True)
         ]
         return self.parse_text_to_nodes("\n".join(parts), allow_section_headings=True)
 
@@ -180,16 +200,27 @@ def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         yield from _commands(child, (*path, name))
 
 
-def _help_of(path: tuple[str, ...]) -> str:
+_PRINT_HELP = """
+import json, sys
+from xmlsocket.cli.program import run
+for path in json.loads(sys.argv[1]):
+    run([*path[1:], "--help"])
+    print(end="\\0")
+"""
+
+
+def _help_of(paths: Sequence[tuple[str, ...]]) -> list[str]:
+    """Have all commands print their help, in one process: most of the time goes into starting one."""
     environment = {**os.environ, "COLUMNS": "90", "NO_COLOR": "1", "TERM": "dumb", "PYTHONUTF8": "1"}
     answer = subprocess.run(
-        [sys.executable, "-m", "xmlsocket.cli", *path[1:], "--help"],
+        [sys.executable, "-c", _PRINT_HELP, json.dumps(paths)],
         capture_output=True,
         text=True,
         check=True,
         env=environment,
     )
-    return "\n".join(line.rstrip() for line in answer.stdout.strip().splitlines())
+    texts = answer.stdout.split("\0")[:-1]
+    return ["\n".join(line.rstrip() for line in text.strip().splitlines()) for text in texts]
 
 
 def resolve_by_public_name(
@@ -219,6 +250,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("log-texts", LogTexts)
     app.add_directive("metrics-tables", MetricsTables)
     app.add_directive("benchmark-results", BenchmarkResults)
+    app.add_directive("cluster-results", ClusterResults)
     app.add_directive("command-help", CommandHelp)
     app.connect("missing-reference", resolve_by_public_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
