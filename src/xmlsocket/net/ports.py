@@ -27,6 +27,8 @@ _ATTEMPTS = 20  # to find a port that is free at all addresses
 def listen_error(error: OSError, where: str) -> ListenError:
     """Explain why listening at ``where`` (``host:port`` or a path) failed."""
     port = where.rpartition(":")[2]
+    if error.errno is None and "could not bind on any address" in str(error):  # so says asyncio since Python 3.13
+        error.errno = errno.EADDRNOTAVAIL
     if error.errno == errno.EADDRINUSE and not port.isdigit():
         text = f"{where} is there already and no socket; remove it or choose another path"
     elif error.errno == errno.EADDRINUSE:
