@@ -145,7 +145,7 @@ def test_history_outlives_the_daemon_however_it_ends_and_nothing_is_left_over(tm
     for number, end in enumerate((signal.SIGTERM, signal.SIGKILL, signal.SIGTERM), 1):
         with serving("--workers", "2", "--data-dir", str(tmp_path), *QUIET) as daemon:
             daemon.wait_for(rf"history: {tmp_path}/chat-nats$")
-            with log_in(daemon.port, "ada") as ada:
+            with log_in(daemon.port, f"ada{number}") as ada:  # who was killed holds a name a while
                 ada.join("lobby")
                 ada.send(f'<say room="lobby">{number}</say>', '<history room="lobby"/>')
                 ada.wait_for("<said ")
@@ -197,6 +197,24 @@ def test_without_a_folder_nothing_is_kept_and_nothing_is_left(tmp_path):
         assert [path.name[:15] for path in tmp_path.iterdir()] == ["xmlsocket-nats-"]
         assert daemon.stop() == 0
         assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_daemon_left_is_removed_by_the_next_one(tmp_path):
+    env = {**os.environ, "TMPDIR": str(tmp_path), "NO_COLOR": "1"}
+    with serving("relay", "--workers", "2", *QUIET, env=env) as daemon:
+        assert daemon.port
+        (left,) = tmp_path.iterdir()
+        with serving("relay", "--workers", "2", *QUIET, env=env) as other:
+            assert other.port
+            assert left.exists(), "the folder of a daemon that runs"
+            daemon.process.kill()
+            assert daemon.wait() == -signal.SIGKILL
+            assert other.stop() == 0
+    with serving("relay", "--workers", "2", *QUIET, env=env) as daemon:
+        assert daemon.port
+        assert not left.exists()
+        assert daemon.stop() == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_handler_of_ones_own_shares_rooms_by_the_variable_that_its_worker_has(tmp_path):

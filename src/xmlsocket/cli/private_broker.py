@@ -32,6 +32,7 @@ from .worker_process import describe_end, watch_process
 logger = logging.getLogger("xmlsocket.broker")
 
 _USER: Final = "worker"
+_TEMPORARY: Final = "xmlsocket-nats-"
 _PORTS: Final = range(10_000, 32_768)
 """Below those that Linux gives to outgoing connections: the port stays free while the server is started again."""
 _SYNCING_VERSION: Final = (2, 10)
@@ -147,7 +148,7 @@ class PrivateBroker:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def kill(self) -> None:
-        """End it now."""
+        """End it now. What a temporary folder has is removed by the next daemon that makes one."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
 
@@ -223,7 +224,8 @@ class PrivateBroker:
 
     def _make_folder(self) -> Path:
         if self._folder is None:
-            return Path(tempfile.mkdtemp(prefix="xmlsocket-nats-"))
+            _remove_left_over()
+            return Path(tempfile.mkdtemp(prefix=_TEMPORARY))
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._folder.resolve()
 
@@ -282,6 +284,20 @@ class PrivateBroker:
             return ""
         found = [line.partition("] ")[2] or line for line in lines if "[FTL]" in line or "[ERR]" in line]
         return f" ({found[-1].strip()}; see {self._log()})" if found else ""
+
+
+def _remove_left_over() -> None:
+    """Remove temporary folders of daemons that were killed: ours, and locked by nobody."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*"):
+        with contextlib.suppress(OSError):
+            if folder.lstat().st_uid != os.getuid() or folder.is_symlink():
+                continue
+            descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(descriptor)
 
 
 def _find_free_port() -> int:

@@ -113,6 +113,8 @@ class Supervisor:
     async def run(self, stopper: Stopper, descriptors: int | None) -> int:
         """Serve until told to stop. See :func:`run_workers`."""
         stop = await stopper.watch()
+        if HANGUP is not None and HANGUP not in stop_signals():
+            asyncio.get_running_loop().add_signal_handler(HANGUP, self._renew.set)
         options = self._options
         await refuse_taken_place(options)
         if options.policy_port is not None:
@@ -184,8 +186,6 @@ class Supervisor:
                 group.create_task(self._keep(slot))
             await asyncio.gather(*(slot.is_filled.wait() for slot in self._slots))
             self._welcome(first.worker, watched_at, descriptors)
-            if HANGUP is not None and HANGUP not in stop_signals():
-                asyncio.get_running_loop().add_signal_handler(HANGUP, self._renew.set)
             group.create_task(self._renew_when_asked())
 
     def _welcome(self, worker: WorkerProcess, watched_at: Text | None, descriptors: int | None) -> None:
