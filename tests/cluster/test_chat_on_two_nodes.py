@@ -23,6 +23,12 @@ from xmlsocket.rooms.cluster import NatsBroker
 QUICK = ClusterLimits(heartbeat_interval=0.5, node_timeout=2.0, announce_interval=0.5, connect_timeout=5.0)
 
 
+@pytest.fixture(scope="module")
+def any_nats_binary(nats_binary):
+    """One server will do: what differs between them is below the chat, and is tested there."""
+    return nats_binary
+
+
 @contextlib.asynccontextmanager
 async def chats(count: int, url: str, prefix: str) -> AsyncIterator[list[Any]]:
     """Servers with a chat each, all on one NATS."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 from tests.rooms.test_rooms import Ear, ears
@@ -221,3 +223,18 @@ def test_an_address_that_is_none_is_refused_at_once() -> None:
 def test_an_address_makes_a_broker_that_reaches_it() -> None:
     pytest.importorskip("nats")
     assert type(Rooms("nats://localhost:1").broker).__name__ == "NatsBroker"
+
+
+def test_without_nats_py_an_address_says_what_to_install_and_all_else_works() -> None:
+    program = """
+import sys
+sys.modules["nats"] = None
+from xmlsocket import ConfigurationError, Rooms
+Rooms()
+try:
+    Rooms("nats://localhost")
+except ConfigurationError as error:
+    print(error)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert 'pip install "xmlsocket[cluster]"' in ran.stdout

@@ -11,7 +11,7 @@ import asyncio
 from types import TracebackType
 from typing import Protocol
 
-from ..errors import RoomLimitError
+from ..errors import ConfigurationError, RoomLimitError
 from ..limits import RoomLimits
 from .broker import Broker, KeptMessage
 from .memory import MemoryBroker
@@ -298,8 +298,13 @@ class Rooms:
 
 
 def _reach(address: str) -> Broker:
-    from .cluster import NatsBroker  # not at the top: nats-py is an extra
-
+    try:
+        from .cluster import NatsBroker  # not at the top: nats-py is an extra
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "nats":
+            raise
+        needed = 'rooms on many nodes need the package nats-py: pip install "xmlsocket[cluster]"'
+        raise ConfigurationError(needed) from error
     return NatsBroker(address)
 
 

@@ -80,7 +80,8 @@ class Chat {
 
   refuseLogin(error) {
     this.nameAttempts += 1;
-    if (this.isIn && error.get("code") === "name-taken" && this.nameAttempts < NAME_ATTEMPTS) {
+    const mayPass = ["name-taken", "unavailable"].includes(error.get("code")); // our old connection, or the broker
+    if (this.isIn && mayPass && this.nameAttempts < NAME_ATTEMPTS) {
       this.link.retry();
       return;
     }
