@@ -157,8 +157,12 @@ def test_a_server_that_speaks_first_and_one_that_hangs_up(examine):
         (policy(GRANT, ending=b""), "warning", "without the NUL"),
         (policy("<cross-domain-policy>"), "error", "something else"),
         (policy("hello"), "error", "something else"),
-        (policy("", pause=2), "warning", "does not answer"),
-        (lambda sock: sock.recv(100), "warning", "does not answer"),
+        (
+            policy("", pause=2),
+            "warning",
+            "does not answer policy requests: it accepted the connection",
+        ),
+        (lambda sock: sock.recv(100), "warning", "does not answer policy requests: it closes the connection without"),
     ],
 )
 def test_what_the_port_says_to_a_policy_request(examine, behave, status, what):
@@ -239,6 +243,21 @@ def test_what_the_movie_says_is_compared_with_the_configuration(examine, tmp_pat
         assert found["socketProxy"]["status"] == "ok"
         _, found = examine(port, "--movie-host", "Localhost")
         assert found["socketProxy"]["status"] == "warning"
+
+
+def test_the_address_that_stands_in_the_configuration_is_the_one_that_is_tried(examine, tmp_path, refused):
+    file = tmp_path / "config.json"
+    with old_server() as port, gateway("--target", f"game=127.0.0.1:{port}") as daemon:
+        entry = {"host": "old.example", "port": port, "proxyUrl": f"ws://localhost:{daemon.port}/game"}
+        file.write_text(json.dumps({"socketProxy": [entry]}))
+        code, found = examine(port, "--config", str(file), "--movie-host", "old.example")
+        assert found["ws"]["what"] == f"ws://localhost:{daemon.port}/game opens a WebSocket"
+        assert found["frames"]["status"] == "ok"
+        assert "wss" not in found
+        entry["proxyUrl"] = f"ws://localhost:{refused}/"
+        file.write_text(json.dumps({"socketProxy": [entry]}))
+        code, found = examine(port, "--config", str(file), "--movie-host", "old.example")
+        assert (code, found["ws"]["status"]) == (1, "error")
 
 
 def test_our_own_daemon_is_well(examine):

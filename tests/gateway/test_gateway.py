@@ -168,7 +168,7 @@ def test_the_ws_package_of_node_gets_whole_messages():
 # Targets
 
 
-def test_the_path_chooses_the_target_and_nothing_else_does():
+def test_the_path_chooses_the_target_and_nothing_else_does(caplog):
     def named(name: str):
         async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(name.encode() + b"\0")
@@ -196,6 +196,7 @@ def test_the_path_chooses_the_target_and_nothing_else_does():
                     async with browser(server, path):
                         pass
                 assert refused.value.response.status_code == 404
+                assert f"no target has the path '{path}'" in caplog.text
                 assert str(first.port).encode() not in refused.value.response.body
 
     asyncio.run(main())

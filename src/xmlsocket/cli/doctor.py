@@ -16,7 +16,7 @@ from .address import parse_address
 from .console import out, printable
 
 if TYPE_CHECKING:
-    from .doctor_checks import Finding, Patient
+    from .doctor_findings import Finding, Patient
 
 _STYLES: Final = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
 
@@ -54,7 +54,8 @@ def doctor(
     """
     if importlib.util.find_spec("websockets") is None:
         raise ConfigurationError('the doctor needs the package websockets: pip install "xmlsocket[daemon]"')
-    from .doctor_checks import Patient, Status, check_page  # not at the top: websockets is an extra
+    from .doctor_checks import check_page  # not at the top: websockets is an extra
+    from .doctor_findings import Patient, Status
 
     host, port, path = parse_address(address)
     if path is not None or host is None or port is None:

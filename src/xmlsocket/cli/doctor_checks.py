@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import enum
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -13,7 +11,6 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus, NegotiationError, WebSocketException
-from websockets.typing import Origin
 
 from ..errors import ConfigurationError
 from ..gateway.ruffle_config import read_entries
@@ -22,81 +19,14 @@ from ..net.policy_client import PolicyClient
 from ..net.policy_exchange import Exchange, resolve
 from ..policy import MASTER_PORT, LintContext, Location, Requester, Severity, format_host, lint, parse_host
 from ..policy.answers import Ending, Outcome, Reply, read_reply
+from .doctor_findings import Finding, Patient, Status
 
 _SLOW: Final = 1.0
+_IN_WORDS: Final = {
+    Outcome.REFUSED: "it refuses the connection",
+    Outcome.CLOSED_EMPTY: "it closes the connection without a word",
+}
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-class Status(enum.Enum):
-    """How bad it is."""
-
-    OK = "ok"
-    NOTE = "note"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report.
-
-    Attributes:
-        check: What was looked at.
-        status: How bad it is.
-        what: What was found.
-        why: Why it matters, and to which client.
-        fix: What to do; empty where nothing is to be done.
-    """
-
-    check: str
-    status: Status
-    what: str
-    why: str = ""
-    fix: str = ""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Patient:
-    """What to examine.
-
-    Attributes:
-        host: Of the server.
-        port: Of the server.
-        page: URL of the page, or of the movie; ``None`` if unknown.
-        movie_host: What the movie says in place of ``host``.
-        websocket: Address to try in place of those on the port itself.
-        config: Text of a configuration of Ruffle.
-        message: What to send over a WebSocket.
-        master_port: Where to ask in place of 843.
-        timeout: Seconds for any one answer.
-    """
-
-    host: str
-    port: int
-    page: str | None = None
-    movie_host: str | None = None
-    websocket: str | None = None
-    config: str | None = None
-    message: str = "<ping/>"
-    master_port: int = MASTER_PORT
-    timeout: float = 3.0
-
-    @property
-    def patience(self) -> float:
-        """Seconds to wait for what may never come: a greeting, or one more answer."""
-        return self.timeout / 3
-
-    @property
-    def scheme(self) -> str:
-        """Of the page; empty if unknown."""
-        return "" if self.page is None else urlsplit(self.page).scheme.lower()
-
-    @property
-    def origin(self) -> Origin | None:
-        """What a browser says of the page."""
-        if self.page is None or self.scheme not in ("http", "https"):
-            return None
-        return Origin(f"{self.scheme}://{urlsplit(self.page).netloc.rpartition('@')[2]}")
 
 
 async def examine(patient: Patient) -> AsyncIterator[Finding]:
@@ -121,7 +51,7 @@ async def examine(patient: Patient) -> AsyncIterator[Finding]:
 
 def check_names(patient: Patient) -> list[Finding]:
     """Compare what the movie says with the configuration of Ruffle."""
-    said = patient.movie_host or patient.host
+    said = patient.said_host
     why = "Ruffle compares host and port letter for letter; without an entry it gives the movie an ioError"
     if patient.config is not None:
         entries = read_entries(patient.config)
@@ -257,7 +187,8 @@ def _judge_policy(patient: Patient, name: str, port: int, reply: Reply, elapsed:
         return Finding(name, Status.WARNING, what, why, "let the firewall refuse (reject) instead of drop")
     if is_master and fetched.outcome is Outcome.REFUSED:
         return Finding(name, Status.OK, "nothing listens on port 843, so players ask the port itself at once")
-    what = f"{where} does not answer policy requests: {fetched.detail or fetched.outcome.value}"
+    how = fetched.detail or _IN_WORDS.get(fetched.outcome, fetched.outcome.value)
+    what = f"{where} does not answer policy requests: {how}"
     why = "Flash Player, AIR in a browser and projectors cannot connect without; Ruffle and OpenFL never ask"
     return Finding(name, Status.WARNING, what, why, fix)
 
@@ -267,7 +198,8 @@ def _judge_policy(patient: Patient, name: str, port: int, reply: Reply, elapsed:
 
 async def _check_websockets(patient: Patient) -> AsyncIterator[Finding]:
     shown = f"[{patient.host}]" if ":" in patient.host else patient.host
-    urls = [patient.websocket] if patient.websocket else [f"{kind}://{shown}:{patient.port}/" for kind in ("ws", "wss")]
+    known = patient.known_websocket
+    urls = [known] if known else [f"{kind}://{shown}:{patient.port}/" for kind in ("ws", "wss")]
     working = []
     for url in urls:
         findings, is_open = await _check_websocket(patient, url)
@@ -295,7 +227,7 @@ def _may_be_opened(url: str) -> bool:
 async def _check_websocket(patient: Patient, url: str) -> tuple[list[Finding], bool]:
     """Open one address, and talk over it. Returns the findings, and whether a browser can open it."""
     name = urlsplit(url).scheme
-    is_expected = patient.websocket is not None
+    is_expected = patient.known_websocket is not None
     quiet = Status.ERROR if is_expected else Status.NOTE
     try:
         async with open_websocket(
@@ -368,7 +300,8 @@ def judge_frames(message: str, frames: list[str | bytes]) -> Finding:
         what = f"{len(odd)} of {len(frames)} frames do not hold exactly one whole message, such as {odd[0][:40]!r}"
         why = "OpenFL loses or cuts messages, and Ruffle before 2026 lost those that were cut"
         return Finding("frames", Status.ERROR, what, why, "use xmlsocket gateway, which re-frames at NULs")
-    return Finding("frames", Status.OK, f"{len(frames)} binary frames came back, each with one whole message")
+    count = "one binary frame" if len(frames) == 1 else f"{len(frames)} binary frames"
+    return Finding("frames", Status.OK, f"{count} came back, each with one whole message")
 
 
 def check_page(page: str) -> None:

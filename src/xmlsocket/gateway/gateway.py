@@ -143,7 +143,10 @@ class Gateway(Handler[bytes]):
             await self._close()
 
     def _accepts(self, request: Request) -> bool:
-        return self._targets.find(request.path) is not None
+        if self._targets.find(request.path) is not None:
+            return True
+        logger.warning("refused a WebSocket: no target has the path %s", ascii(request.path)[:200])
+        return False
 
     def _look(self) -> None:
         for link in list(self._links.values()):
