@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import nats.errors
@@ -57,6 +58,11 @@ class Address:
         """The address as nats-py takes it, without secrets."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'tls' if self.is_tls else 'nats'}://{host}:{self.port}"
+
+    @property
+    def secrets(self) -> dict[str, Any]:
+        """What to tell the server, as nats-py takes it."""
+        return {"user": self.user, "password": self.password, "token": self.token}
 
     def __str__(self) -> str:
         return self.url
@@ -200,22 +206,20 @@ async def connect(
                 max_outstanding_pings=2,
                 no_echo=True,
                 tls=tls,
-                user=address.user,
-                password=address.password,
-                token=address.token,
+                **address.secrets,
                 user_credentials=credentials,
                 pending_size=_BUFFER_SIZE,
             )
     except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
         await abort(nc)
         raise _as_answer(seen[-1] if seen and isinstance(error, nats.errors.NoServersError) else error) from error
-    except BaseException:
+    except asyncio.CancelledError:
         await abort(nc)
         raise
-    if not nc.is_connected:
-        await abort(nc)
-        raise OSError("the server did not finish the handshake")
-    return nc
+    if nc.is_connected:
+        return nc
+    await abort(nc)
+    raise OSError("the server did not finish the handshake")
 
 
 def _as_answer(error: BaseException) -> Exception:
