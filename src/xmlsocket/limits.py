@@ -552,7 +552,7 @@ class WorkerLimits(LimitSet):
     max_worker_starts: int = limit(
         6,
         unit="starts",
-        why="in vain, one after another, while no other worker serves; then the daemon ends, as what is wrong stays wrong",
+        why="in vain, one after another, while no other worker serves; then the daemon ends, as nothing gets better",
         positive=True,
     )
     worker_backoff_initial: float = limit(
