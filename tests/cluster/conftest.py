@@ -116,7 +116,16 @@ class NatsServer:
         self.start()
 
     def pause(self) -> None:
+        """Stop it with SIGSTOP, and return when all its threads stand still: the kernel may take a moment."""
         os.kill(self.pid, signal.SIGSTOP)
+        deadline = time.monotonic() + 10
+        while any(self._state(task) not in "Tt" for task in Path(f"/proc/{self.pid}/task").iterdir()):
+            assert time.monotonic() < deadline, "a server that does not stop"
+            time.sleep(0.001)
+
+    @staticmethod
+    def _state(task: Path) -> str:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

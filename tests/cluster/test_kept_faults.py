@@ -193,7 +193,8 @@ def test_a_broker_that_stands_still_delays_messages_and_loses_none(nats_server):
             nats_server.pause()
             unsure = [one.keep("lobby", "ann", f"a{number}") for number in range(3)]
             await asyncio.sleep(1.5)
-            assert not any(future.done() for future in unsure)
+            # Refused is an answer too, for what waits behind the first, if the connection was given up meanwhile.
+            assert not any(future.done() and future.exception() is None for future in unsure)
             nats_server.resume()
             kept = await outcomes(unsure)
             accepted = [end for end in kept if not isinstance(end, Exception)]
