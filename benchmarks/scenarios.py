@@ -186,4 +186,12 @@ SCENARIOS = (
         "deliveries",
         quick=True,
     ),
+    Scenario(
+        "kept-100x64",
+        "room of 100, 64 messages under way",
+        "relay",
+        _room(100, 8, 8),
+        ("room-memory", "room-sqlite"),
+        "deliveries",
+    ),
 )

@@ -35,6 +35,10 @@ BEGIN UPDATE rooms SET last_id = max(last_id, NEW.id) WHERE number = NEW.room; E
 _MAX_ROWS: Final = 500
 # A room may exceed its number of messages by this share before the oldest go, so that not every message deletes one.
 _SLACK: Final = 1.1
+# After so many commits, or rows, the write-ahead log goes into the file: it has about a thousand pages then, which is
+# when SQLite would do it by itself, but within the commit that somebody waits for.
+_CHECKPOINT_COMMITS: Final = 300
+_CHECKPOINT_ROWS: Final = 10_000
 # How often age and size are looked at, in seconds.
 _PRUNE_INTERVAL: Final = 60.0
 
@@ -83,6 +87,7 @@ class History:
         self._rooms: dict[str, tuple[int, int, int]] = {}  # number, first id (or less), last id
         self._crowded: set[str] = set()
         self._pruned_at = clock()
+        self._commits = self._rows = 0  # since the last checkpoint
         self._open: list[sqlite3.Connection] = []
         if read_only and not path.exists():
             raise HistoryError(f"there is no history file {path}")
@@ -125,6 +130,7 @@ class History:
         if damage:
             raise HistoryError(f"the history file {self.path} is damaged: {damage[0]}; {_ADVICE}")
         if not read_only:
+            self._db.execute("PRAGMA wal_autocheckpoint = 0")  # prune does it
             self._db.execute(_COUNT)
         for number, name, last_id in self._db.execute("SELECT number, name, last_id FROM rooms"):
             first = self._db.execute("SELECT min(id) FROM messages WHERE room = ?", (number,)).fetchone()[0]
@@ -173,6 +179,8 @@ class History:
                 self._db.execute("ROLLBACK")
             raise
         self._rooms = rooms
+        self._commits += 1
+        self._rows += len(rows)
         self._crowded |= {name for name in names if self._is_crowded(name)}
         return kept
 
@@ -221,7 +229,8 @@ class History:
     def prune(self) -> None:
         """Forget the oldest of rooms with too many, what is too old, and the oldest of a file that is too large.
 
-        Call it after each :meth:`append`, when nobody waits; mostly it returns at once.
+        Call it after each :meth:`append`, when nobody waits; mostly it returns at once. It also moves the
+        write-ahead log into the file now and then.
 
         Raises:
             sqlite3.Error: The file cannot be written.
@@ -230,6 +239,9 @@ class History:
             name = next(iter(self._crowded))
             self._forget_oldest(name)
             self._crowded.discard(name)
+        if self._commits >= _CHECKPOINT_COMMITS or self._rows >= _CHECKPOINT_ROWS:
+            self._commits = self._rows = 0
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         now = self._clock()
         if 0 <= now - self._pruned_at < _PRUNE_INTERVAL:
             return
@@ -294,6 +306,7 @@ class History:
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
+        self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         self._rooms.clear()
         self._prepare(read_only=False)
         return count

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import BrokerUnavailableError
 from .broker import BrokerState, KeptMessage
@@ -17,8 +17,6 @@ from .history import History, NewMessage
 from .process import ProcessBroker
 
 logger = logging.getLogger("xmlsocket.history")
-
-_MAX_BATCH: Final = 2000
 
 
 class _Keep(NamedTuple):
@@ -49,6 +47,7 @@ class HistoryBroker(ProcessBroker):
         super().__init__()
         self._open_history = open_history
         self._gathered: list[_Keep] = []
+        self._is_committing = False
         self._jobs: queue.SimpleQueue[list[_Keep] | _Call | None] = queue.SimpleQueue()
         self._pending = 0
         self._thread: threading.Thread | None = None
@@ -105,14 +104,16 @@ class HistoryBroker(ProcessBroker):
             future.set_exception(BrokerUnavailableError("the disk is slower than what is said"))
         else:
             self._pending += 1
-            if not self._gathered:
-                self._loop.call_soon(self._hand_over)
             self._gathered.append(_Keep(NewMessage(room, sender, text), origin, future))
+            if not self._is_committing:
+                self._is_committing = True
+                self._loop.call_soon(self._hand_over)
         return future
 
     def _hand_over(self) -> None:
-        # Once a turn of the loop: to wake the thread costs more than a message, and what is said together is then
-        # written together.
+        # One commit at a time: what is said until it is shown gathers and goes with the next. Two that overlap were
+        # slower, as most of the cost is to write to the members, and that is done once a commit.
+        self._is_committing = bool(self._gathered)
         if self._gathered:
             self._jobs.put(self._gathered)
             self._gathered = []
@@ -126,7 +127,6 @@ class HistoryBroker(ProcessBroker):
         if self._thread is None:
             future.set_exception(BrokerUnavailableError("the history is closed"))
         else:
-            self._hand_over()
             self._jobs.put(_Call(function, future))
         return future
 
@@ -136,22 +136,15 @@ class HistoryBroker(ProcessBroker):
         is_open = True
         while is_open:
             job = self._jobs.get()
-            keeps: list[_Keep] = []
-            while isinstance(job, list):
-                keeps += job
-                if len(keeps) >= _MAX_BATCH or self._jobs.empty():
-                    break
-                job = self._jobs.get()
-            self._commit(keeps)
             if job is None:
                 is_open = False
             elif isinstance(job, _Call):
                 self._run(job)
+            else:
+                self._commit(job)
         self._history.close()
 
     def _commit(self, keeps: list[_Keep]) -> None:
-        if not keeps:
-            return
         outcome: list[KeptMessage] | sqlite3.Error
         began = time.perf_counter()
         try:
@@ -164,7 +157,7 @@ class HistoryBroker(ProcessBroker):
         try:
             self._history.prune()
         except sqlite3.Error as error:
-            logger.warning("old messages cannot be forgotten now: %s", error)
+            logger.warning("the history file cannot be tidied now: %s", error)
 
     def _run(self, job: _Call) -> None:
         try:
@@ -178,6 +171,8 @@ class HistoryBroker(ProcessBroker):
 
     def _settle(self, keeps: list[_Keep], outcome: list[KeptMessage] | sqlite3.Error) -> None:
         self._pending -= len(keeps)
+        # Not before the loop has looked at the sockets again: who was waiting for these messages answers then.
+        self._loop.call_soon(self._loop.call_soon, self._hand_over)
         if isinstance(outcome, sqlite3.Error):
             self._refused += len(keeps)
             if not self._is_failing:
