@@ -7,6 +7,7 @@ import logging
 import random
 
 import pytest
+from tests.cluster.cable import Cable
 from tests.cluster.kept_nodes import QUICK, node, opened, outcomes
 from tests.net.peers import until
 
@@ -67,45 +68,6 @@ def test_a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing(any_na
     asyncio.run(main())
 
 
-class Cable:
-    """A way to a server that can be cut, or lose what the server says from the next request on."""
-
-    def __init__(self, port):
-        self._target = port
-        self._writers = set()
-        self.loses_answers = False
-
-    async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_):
-        self._server.close()
-        self.cut()
-
-    def cut(self):
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
-
-    async def _serve(self, reader, writer):
-        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        self._writers |= {writer, up_writer}
-
-        async def carry(source, sink, is_answer):
-            try:
-                while data := await source.read(65536):
-                    if not (is_answer and self.loses_answers):
-                        sink.write(data)
-            except OSError:
-                pass
-            finally:
-                sink.transport.abort()
-
-        await asyncio.gather(carry(reader, up_writer, False), carry(up_reader, writer, True))
-
-
 @pytest.mark.parametrize("is_cut", [True, False], ids=["cut", "silent"])
 def test_when_the_answer_is_lost_the_message_is_accepted_once_and_the_sender_is_told(shared_nats, new_prefix, is_cut):
     async def main():
@@ -154,6 +116,38 @@ def test_a_message_that_did_not_reach_the_broker_is_sent_again_behind_what_other
             assert [message.id for message in kept] == [3, 4]
             await until(lambda: len(two.listener.ids()) == 4)
             assert one.listener.texts() == two.listener.texts() == ["first", "between", "again", "and more"]
+
+    asyncio.run(main())
+
+
+def test_while_nats_is_there_and_does_not_store_what_waits_is_refused_at_once_and_that_is_said(shared_nats, new_prefix):
+    async def main():
+        async with node(shared_nats.url, new_prefix) as one:
+            await opened(one)
+            await one.keep("lobby", "ann", "first")
+            request, is_full = one.session.request, True
+
+            async def store_nothing(subject, payload, **options):
+                if is_full and ".kept." in subject:
+                    await asyncio.sleep(0.1)
+                    raise BrokerUnavailableError("NATS did not answer")
+                return await request(subject, payload, **options)
+
+            one.session.request = store_nothing
+            unsure = one.keep("lobby", "ann", "unsure")
+            await asyncio.sleep(0)
+            behind = one.keep("lobby", "ann", "behind")
+            with pytest.raises(BrokerUnavailableError, match="did not answer"):
+                await behind
+            assert not unsure.done()
+            assert one.problem == "NATS did not answer"
+            late = one.keep("lobby", "ann", "late")
+            assert late.done()
+            is_full = False
+            assert (await unsure).id == 2
+            await until(lambda: one.problem is None)
+            assert (await one.keep("lobby", "ann", "again")).id == 3
+            assert one.listener.texts() == ["first", "unsure", "again"]
 
     asyncio.run(main())
 

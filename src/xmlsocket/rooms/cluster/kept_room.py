@@ -40,6 +40,7 @@ class Flight:
         may_be_stored: Whether an answer is missing, so that it may be in the stream or come into it.
         is_settled: Whether its fate is known and was told.
         is_lost: Whether that was a refusal.
+        problem: Why its fate stays open though NATS is there, for people. Until it is known the room takes no more.
     """
 
     batch: KeptBatch
@@ -47,6 +48,7 @@ class Flight:
     may_be_stored: bool = False
     is_settled: bool = False
     is_lost: bool = False
+    problem: str | None = None
 
 
 class KeptRoom:

@@ -41,9 +41,6 @@ class KeptStream:
     It survives the broker's restart and the death of nodes: what was accepted is in the stream, and what a node has
     missed it reads there. The session is started and closed by whoever made it, before and after this.
 
-    Attributes:
-        problem: Why nothing can be kept now, for people; ``None`` while all is well.
-
     Args:
         session: The connection.
         limits: How much is kept, and how much may wait.
@@ -59,7 +56,7 @@ class KeptStream:
         replicas: int = 1,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.problem: str | None = "the broker has not been asked yet"
+        self._problem: str | None = "the broker has not been asked yet"
         self._session = session
         self._limits = limits or HistoryLimits()
         self._settings = kept_stream_settings(session.prefix, self._limits, replicas)
@@ -145,7 +142,7 @@ class KeptStream:
         if is_connected:
             self._preparing = self._follower.spawn(self._come_back())
             return
-        self.problem = "NATS is away"
+        self._problem = "NATS is away"
         for room in list(self._follower.rooms.values()):
             self._writer.refuse_waiting(room, "NATS is away")
 
@@ -155,11 +152,11 @@ class KeptStream:
                 await self._prepare()
                 break
             except BrokerError as error:
-                if str(error) != self.problem:
+                if str(error) != self._problem:
                     logger.error("messages cannot be kept: %s", error)
-                self.problem = str(error)
+                self._problem = str(error)
             await asyncio.sleep(_RETRY)
-        self.problem = None
+        self._problem = None
         self._follower.is_ready.set()
         await self._follower.check_all()
 
@@ -207,13 +204,16 @@ class KeptStream:
             return "the broker is closed"
         if not self._session.is_connected:
             return "NATS is away"
-        if self.problem is not None and not self._follower.is_ready.is_set():
-            return f"NATS cannot keep messages now: {self.problem}"
+        if self._problem is not None and not self._follower.is_ready.is_set():
+            return f"NATS cannot keep messages now: {self._problem}"
         if size > limit:
             return f"a message of {size} bytes is longer than NATS takes (max_payload, {limit} bytes of it for this)"
         most = self._limits.max_pending_messages
         found = self._follower.rooms.get(room)
         waiting = 0 if found is None else len(found.waiting)
+        flight = None if found is None else found.flight
+        if flight is not None and flight.problem is not None and not flight.is_settled:
+            return f"NATS cannot keep messages now: {flight.problem}"
         if (
             self._writer.pending >= most
             or waiting >= max(1, most * _ROOM_SHARE)
@@ -293,6 +293,11 @@ class KeptStream:
         except Exception:
             # A member's fault must not stop the others, nor leave the sender without an answer.
             logger.exception("a kept message of room %r could not be handed on", room.name)
+
+    @property
+    def problem(self) -> str | None:
+        """Why messages cannot be kept now, for people; ``None`` while all is well."""
+        return self._problem or self._writer.problem
 
     @property
     def is_ready(self) -> bool:

@@ -83,6 +83,12 @@ class Writer:
         self._clock = clock
         self._stored = stored
         self._batches = 0
+        self._held_up: dict[str, str] = {}
+
+    @property
+    def problem(self) -> str | None:
+        """Why some room's messages are not stored though NATS is there, for people; ``None`` while all are."""
+        return next(iter(self._held_up.values()), None)
 
     def add(self, room: KeptRoom, keep: Keep) -> None:
         """Store a message with the next batch."""
@@ -132,6 +138,7 @@ class Writer:
                     await self._store(room, flight)
                 finally:
                     room.flight = None
+                    self._held_up.pop(room.name, None)
         finally:
             room.pump = None
             self._follower.forget(room)
@@ -197,11 +204,14 @@ class Writer:
                 if not flight.may_be_stored:
                     self.give_up(flight, f"NATS cannot keep messages now: {error}")
                     return
+                self._hold_up(room, flight, str(error))
                 await asyncio.sleep(_RETRY)
                 await self._learn(room, flight)
             except BrokerUnavailableError as error:
                 logger.info("no answer for a batch of room %r, which is looked up: %s", room.name, error)
                 flight.may_be_stored = True
+                if self._session.is_connected:  # its disk may be full, or it is slower than store_timeout
+                    self._hold_up(room, flight, str(error))
                 await self._learn(room, flight)
             else:
                 self._follower.offer(room, sequence, batch)
@@ -216,6 +226,13 @@ class Writer:
         self.messages += len(flight.keeps)
         self.commit_seconds += time.perf_counter() - began
         self._stored(room)
+
+    def _hold_up(self, room: KeptRoom, flight: Flight, reason: str) -> None:
+        """Take nothing for a room until a batch's fate is known: who waits behind it can be told at once."""
+        if flight.is_settled:  # by the copy that all nodes get, though the answer is lost
+            return
+        flight.problem = self._held_up[room.name] = reason
+        self.refuse_waiting(room, f"NATS cannot keep messages now: {reason}")
 
     def _take_back(self, room: KeptRoom, flight: Flight) -> None:
         flight.is_settled = True
@@ -232,6 +249,8 @@ class Writer:
                 await self._follower.catch_up(room)
             except (JetStreamError, BrokerUnavailableError) as error:
                 logger.debug("room %r cannot be asked yet: %s", room.name, error)
+                if self._session.is_connected:
+                    self._hold_up(room, flight, str(error))
                 await asyncio.sleep(_RETRY)
             else:
                 return
