@@ -57,7 +57,14 @@ def test_what_can_be_seen_and_typed_is_a_name(name: str) -> None:
         ("a\U000e0101b", "U+E0101"),
         ("a\ue000b", "U+E000"),  # private use
         ("a\u0378b", "U+0378"),  # not assigned
-        ("\u0301a", "begins with a mark"),
+        ("a\ufe00b", "U+FE00"),  # choose a variant of a letter, mostly the one that is shown anyway
+        ("ana\ufe0d", "U+FE0D"),
+        ("ana\U00016fe4", "U+16FE4"),
+        ("ana\U0001d159", "U+1D159"),
+        ("ana\ufffc", "U+FFFC"),
+        ("\u0301a", "no letter before it"),
+        ("ana \u0301", "no letter before it"),
+        ("ana \ufe0f", "no letter before it"),  # as if it ended with the blank
         ("x" * 33, "longer than 32"),
         ("e\u0301" * 33, "longer than 32"),
         ("x" * 1_000_000, "longer than 32"),
@@ -117,3 +124,18 @@ def test_a_clean_name_stays_as_it_is_and_folding_twice_changes_nothing(text: str
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=32))
 def test_any_visible_ascii_is_a_name(name: str) -> None:
     assert clean(name, 32) == name
+
+
+def test_names_that_differ_in_case_only_are_the_same_whatever_the_letter() -> None:
+    for code in (*range(0xD800), *range(0xE000, 0x30000)):
+        name = f"a{chr(code)}b"
+        try:
+            key = fold(clean(name, 32))
+            others = [clean(form, 32) for form in (name.upper(), name.lower(), name.swapcase())]
+        except ValueError:
+            continue
+        assert {fold(other) for other in others} == {key}, hex(code)
+
+
+def test_a_mark_that_is_not_seen_makes_no_other_name() -> None:
+    assert fold(clean("ana\ufe0f", 32)) == fold(clean("a\ufe0ena", 32)) == fold("ANA")

@@ -136,6 +136,43 @@ def test_a_clock_that_jumps_back_neither_loses_nor_reorders(path):
         assert texts(history.find("lobby", 0, 9)) == ["first", "second"]
 
 
+def test_more_rooms_than_are_remembered_keep_their_numbers(path, monkeypatch):
+    monkeypatch.setattr("xmlsocket.rooms.history._MAX_ROOMS", 3)
+    with History(path, HistoryLimits(max_kept_messages=2)) as history:
+        for turn in range(1, 5):
+            for room in "abcdefgh":
+                assert [message.id for message in say(history, room, f"{room}{turn}")] == [turn]
+                history.prune()
+        assert len(history._rooms) <= 3
+        assert [texts(history.find(room, 0, 9)) for room in "ah"] == [["a3", "a4"], ["h3", "h4"]]
+
+
+def test_half_a_surrogate_pair_is_kept_as_it_is_sent(path):
+    with History(path) as history:
+        assert [message.id for message in say(history, "lobby", "one", "a\ud800b", "\ud83d\ude00")] == [1, 2, 3]
+        assert texts(history.find("lobby", None, 9)) == ["one", "a\ufffdb", "😀"]
+        say(history, "\udfff", "x")
+        assert texts(history.find("\udfff", None, 9)) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("after", "limit", "found"),
+    [
+        (2**80, 5, []),
+        (-(2**80), 5, ["one", "two"]),
+        (0, 2**80, ["one", "two"]),
+        (None, 2**80, ["one", "two"]),
+        (None, 0, []),
+        (0, -1, []),
+        (None, -5, []),
+    ],
+)
+def test_history_is_asked_for_with_any_number(path, after, limit, found):
+    with History(path) as history:
+        say(history, "lobby", "one", "two")
+        assert texts(history.find("lobby", after, limit)) == found
+
+
 def test_a_second_process_is_told_that_the_file_is_in_use(path):
     with History(path), pytest.raises(HistoryError, match=r"in use by another process.*--data-dir"):
         History(path)
@@ -167,6 +204,25 @@ def test_a_file_that_is_no_database_is_refused(path, content):
     with pytest.raises(HistoryError, match="cannot be used"):
         History(path)
     assert path.read_bytes() == content
+
+
+def test_a_file_that_is_refused_is_closed(path, monkeypatch):
+    opened = []
+    connect = sqlite3.connect
+
+    def remember(*arguments, **options):
+        opened.append(connect(*arguments, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", remember)
+    path.parent.mkdir()
+    path.write_bytes(b"this is no database at all, but long enough to look like one " * 20)
+    with pytest.raises(HistoryError, match="cannot be used"):
+        History(path)
+    assert len(opened) == 2
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
 
 
 def test_a_database_of_another_program_is_refused(path):
@@ -246,6 +302,36 @@ def test_many_messages_go_with_few_commits(path):
         assert commits <= 5
 
     run(scene, path)
+
+
+def test_whatever_cannot_be_kept_or_found_is_told_and_the_next_goes_on(path):
+    async def scene(rooms, broker):
+        room = rooms.join("lobby", Ears()).room
+        assert (await asyncio.wait_for(room.keep("a\ud800b"), 5)).text == "a\ufffdb"
+        with pytest.raises(BrokerUnavailableError, match="no history now"):
+            await asyncio.wait_for(broker._call(lambda: 1 / 0), 5)
+        assert (await asyncio.wait_for(room.keep("fine"), 5)).id == 2
+
+    run(scene, path)
+
+
+def test_a_fault_in_what_an_application_writes_takes_nothing_from_the_messages_after_it(path, caplog):
+    async def scene(rooms, broker):
+        def render(name, message):
+            if message.text == "bad":
+                raise ValueError("no form for this")
+            return message.text
+
+        rooms._render_kept = render
+        ears = Ears()
+        room = rooms.join("lobby", ears).room
+        kept = await asyncio.wait_for(asyncio.gather(*(room.keep(text) for text in ("bad", "good"))), 5)
+        assert [message.id for message in kept] == [1, 2]
+        assert len(ears.heard) == 1
+        assert (await asyncio.wait_for(room.keep("again"), 5)).id == 3
+
+    run(scene, path)
+    assert "could not be handed on" in caplog.text
 
 
 def test_nobody_sees_a_message_before_it_is_on_the_disk(path):

@@ -16,12 +16,14 @@ import unicodedata
 from typing import Final
 
 # Letters, marks and symbols by their category, and yet nothing is to be seen: joiners, fillers, the blank Braille cell,
-# and the selectors of letter variants.
+# the empty note head, the place of an object, and the selectors of letter variants.
 _INVISIBLE: Final = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\uffa0\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\ufffc"
+    "\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
 )
-# These choose between the textual and the coloured form of a symbol, and keyboards of phones put them in.
-_SYMBOL_FORMS: Final = {0xFE0E: None, 0xFE0F: None}
+# The first two choose between the textual and the coloured form of a symbol, and keyboards of phones put them in.
+# The last is an i without its dot, whose capital is a plain I.
+_SAME: Final = {0xFE0E: None, 0xFE0F: None, 0x0131: "i"}
 _PLAIN: Final = re.compile(r"[!-~]+(?: [!-~]+)*")
 
 
@@ -46,10 +48,12 @@ def clean(name: str, max_length: int) -> str:
 def _check_characters(name: str) -> None:
     if name[0] == " " or name[-1] == " " or "  " in name:
         raise ValueError("has a blank at its start or end, or two in a row")
-    if unicodedata.category(name[0])[0] == "M":
-        raise ValueError("begins with a mark that belongs to a letter before it")
+    before = " "
     for character in name:
         category = unicodedata.category(character)
+        if category[0] == "M" and before == " ":
+            raise ValueError("has a mark that belongs to a letter, and no letter before it")
+        before = character
         if category[0] == "C" or (category[0] == "Z" and character != " ") or _INVISIBLE.match(character):
             raise ValueError(f"has the character U+{ord(character):04X}, which cannot be seen")
 
@@ -59,4 +63,4 @@ def fold(name: str) -> str:
     if name.isascii():
         return name.lower()
     composed = unicodedata.normalize("NFKC", name).casefold()
-    return unicodedata.normalize("NFKC", composed).translate(_SYMBOL_FORMS)
+    return unicodedata.normalize("NFKC", composed).translate(_SAME)

@@ -39,6 +39,12 @@ _SLACK: Final = 1.1
 # when SQLite would do it by itself, but within the commit that somebody waits for.
 _CHECKPOINT_COMMITS: Final = 300
 _CHECKPOINT_ROWS: Final = 10_000
+# So many rooms are remembered with where they stand; others are looked up.
+_MAX_ROOMS: Final = 10_000
+_FIND_ROOM: Final = """
+SELECT number, coalesce((SELECT min(id) FROM messages WHERE room = number), last_id + 1), last_id
+FROM rooms WHERE name = ?
+"""
 # How often age and size are looked at, in seconds.
 _PRUNE_INTERVAL: Final = 60.0
 
@@ -49,6 +55,14 @@ class NewMessage(NamedTuple):
     room: str
     sender: str
     text: str
+
+
+class _Room(NamedTuple):
+    """A room in the file: its oldest message is the first, or a later one."""
+
+    number: int
+    first: int
+    last: int
 
 
 class ExportedMessage(NamedTuple):
@@ -84,7 +98,7 @@ class History:
         self.path = path
         self.limits = self._limits = limits or HistoryLimits()
         self._clock = clock
-        self._rooms: dict[str, tuple[int, int, int]] = {}  # number, first id (or less), last id
+        self._rooms: dict[str, _Room] = {}
         self._crowded: set[str] = set()
         self._pruned_at = clock()
         self._commits = self._rows = 0  # since the last checkpoint
@@ -132,9 +146,18 @@ class History:
         if not read_only:
             self._db.execute("PRAGMA wal_autocheckpoint = 0")  # prune does it
             self._db.execute(_COUNT)
-        for number, name, last_id in self._db.execute("SELECT number, name, last_id FROM rooms"):
-            first = self._db.execute("SELECT min(id) FROM messages WHERE room = ?", (number,)).fetchone()[0]
-            self._rooms[name] = (number, first or last_id + 1, last_id)
+
+    def _find_room(self, name: str) -> _Room | None:
+        """What is known of a room; from the file if it was not asked for lately."""
+        room = self._rooms.get(name)
+        if room is None:
+            row = self._db.execute(_FIND_ROOM, (name,)).fetchone()
+            if row is None:
+                return None
+            if len(self._rooms) >= _MAX_ROOMS:
+                self._rooms.clear()
+            room = self._rooms[name] = _Room(*row)
+        return room
 
     def __enter__(self) -> Self:
         return self
@@ -155,22 +178,28 @@ class History:
         Raises:
             sqlite3.Error: They could not be kept, none of them (the disk is full, say). The numbers are still free.
         """
-        rooms = dict(self._rooms)
+        try:
+            return self._append(messages)
+        except UnicodeEncodeError:  # a lone surrogate; what is sent to a connection has none either
+            return self._append([NewMessage(*map(_without_surrogates, message)) for message in messages])
+
+    def _append(self, messages: Sequence[NewMessage]) -> list[KeptMessage]:
         at = self._clock()
         kept: list[KeptMessage] = []
         rows: list[tuple[int, int, float, str, str]] = []
-        names = {message.room for message in messages}
+        found = {name: self._find_room(name) for name in {message.room for message in messages}}
+        rooms = {name: room for name, room in found.items() if room is not None}
         # An insert of one statement is a commit by itself. Between statements the thread lets the others run, and to
         # get its turn back takes longer than the statement.
-        is_plain = len(messages) <= _MAX_ROWS and names <= rooms.keys()
+        is_plain = len(messages) <= _MAX_ROWS and len(rooms) == len(found)
         try:
             if not is_plain:
                 self._db.execute("BEGIN IMMEDIATE")
-            for room, sender, text in messages:
-                number, first, last = rooms.get(room) or self._add_room(room)
-                rooms[room] = (number, first, last + 1)
-                kept.append(KeptMessage(last + 1, at, sender, text))
-                rows.append((number, last + 1, at, sender, text))
+            for name, sender, text in messages:
+                room = rooms.get(name) or self._add_room(name)
+                rooms[name] = room = room._replace(last=room.last + 1)
+                kept.append(KeptMessage(room.last, at, sender, text))
+                rows.append((room.number, room.last, at, sender, text))
             self._insert(rows)
             if not is_plain:
                 self._db.execute("COMMIT")
@@ -178,16 +207,18 @@ class History:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-        self._rooms = rooms
+        if len(self._rooms) + len(rooms) > _MAX_ROOMS:
+            self._rooms.clear()
+        self._rooms.update(rooms)
         self._commits += 1
         self._rows += len(rows)
-        self._crowded |= {name for name in names if self._is_crowded(name)}
+        self._crowded |= {name for name, room in rooms.items() if self._is_crowded(room)}
         return kept
 
-    def _add_room(self, name: str) -> tuple[int, int, int]:
+    def _add_room(self, name: str) -> _Room:
         number = self._db.execute("INSERT INTO rooms (name, last_id) VALUES (?, 0)", (name,)).lastrowid
         assert number is not None
-        return number, 1, 0
+        return _Room(number, 1, 0)
 
     def _insert(self, rows: list[tuple[int, int, float, str, str]]) -> None:
         # One statement for many rows: SQLite lets other threads run once a statement, and getting the turn back costs.
@@ -196,17 +227,17 @@ class History:
             values = ",".join(["(?,?,?,?,?)"] * len(part))
             self._db.execute(f"INSERT INTO messages VALUES {values}", [value for row in part for value in row])
 
-    def _is_crowded(self, name: str) -> bool:
-        _, first, last = self._rooms[name]
+    def _is_crowded(self, room: _Room) -> bool:
         limit = self._limits.max_kept_messages
-        return limit is not None and last - first + 1 > limit * _SLACK
+        return limit is not None and room.last - room.first + 1 > limit * _SLACK
 
     def _forget_oldest(self, name: str) -> None:
-        number, _, last = self._rooms[name]
-        limit = self._limits.max_kept_messages
+        room, limit = self._find_room(name), self._limits.max_kept_messages
+        assert room is not None
         assert limit is not None
-        self._db.execute("DELETE FROM messages WHERE room = ? AND id <= ?", (number, last - limit))
-        self._rooms[name] = (number, last - limit + 1, last)
+        oldest = room.last - limit + 1
+        self._db.execute("DELETE FROM messages WHERE room = ? AND id < ?", (room.number, oldest))
+        self._rooms[name] = room._replace(first=oldest)
 
     def find(self, room: str, after: int | None, limit: int) -> list[KeptMessage]:
         """Find messages numbered above ``after``, oldest first, or the latest ``limit``.
@@ -214,15 +245,17 @@ class History:
         Raises:
             sqlite3.Error: The file cannot be read.
         """
-        if room not in self._rooms:
+        found = self._find_room(_without_surrogates(room))
+        if found is None:
             return []
-        number, _, last = self._rooms[room]
         most = self._limits.max_kept_messages
-        oldest = 1 if most is None else last - most + 1
-        start = max(oldest, last - limit + 1 if after is None else after + 1)
+        oldest = 1 if most is None else found.last - most + 1
+        start = max(oldest, found.last - limit + 1 if after is None else after + 1)
+        if start > found.last or limit < 1:
+            return []
         rows = self._db.execute(
             "SELECT id, at, sender, text FROM messages WHERE room = ? AND id >= ? ORDER BY id LIMIT ?",
-            (number, start, limit),
+            (found.number, start, min(limit, found.last)),
         )
         return [KeptMessage(*row) for row in rows]
 
@@ -308,14 +341,13 @@ class History:
             raise
         self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         self._rooms.clear()
-        self._prepare(read_only=False)
         return count
 
     def _load_one(self, name: str, message: KeptMessage) -> int:
         if message.id < 1:
             raise HistoryError(f"a message of room {name!r} has the number {message.id}; they begin at 1")
         row = self._db.execute("SELECT number FROM rooms WHERE name = ?", (name,)).fetchone()
-        number = row[0] if row else self._add_room(name)[0]
+        number = row[0] if row else self._add_room(name).number
         values = (message.at, message.sender, message.text)
         there = self._db.execute(
             "SELECT at, sender, text FROM messages WHERE room = ? AND id = ?", (number, message.id)
@@ -336,7 +368,11 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     db = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
     )
-    db.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns, also if the power fails
+    try:
+        db.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns, also if the power fails
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
@@ -347,9 +383,16 @@ def _take_lock(path: Path) -> sqlite3.Connection:
     )
     try:
         lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.Error:
+    except sqlite3.Error as error:
         lock.close()
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
         raise HistoryError(
             f"the history file {path} is in use by another process; stop that, or choose another --data-dir"
         ) from None
     return lock
+
+
+def _without_surrogates(text: str) -> str:
+    """Replace lone halves of surrogate pairs, which no file can hold."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

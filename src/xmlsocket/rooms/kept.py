@@ -145,11 +145,11 @@ class HistoryBroker(ProcessBroker):
         self._history.close()
 
     def _commit(self, keeps: list[_Keep]) -> None:
-        outcome: list[KeptMessage] | sqlite3.Error
+        outcome: list[KeptMessage] | Exception
         began = time.perf_counter()
         try:
             outcome = self._history.append([keep.message for keep in keeps])
-        except sqlite3.Error as error:
+        except Exception as error:  # whatever it is, the senders are told, and the thread goes on
             outcome = error
         self._commits += 1
         self._commit_seconds += time.perf_counter() - began
@@ -162,18 +162,18 @@ class HistoryBroker(ProcessBroker):
     def _run(self, job: _Call) -> None:
         try:
             result = job.function()
-        except sqlite3.Error as error:
+        except Exception as error:  # whatever it is, who asked is told, and the thread goes on
             self._loop.call_soon_threadsafe(_fail, job.future, BrokerUnavailableError(f"no history now: {error}"))
         else:
             self._loop.call_soon_threadsafe(_succeed, job.future, result)
 
     # In the event loop again
 
-    def _settle(self, keeps: list[_Keep], outcome: list[KeptMessage] | sqlite3.Error) -> None:
+    def _settle(self, keeps: list[_Keep], outcome: list[KeptMessage] | Exception) -> None:
         self._pending -= len(keeps)
         # Not before the loop has looked at the sockets again: who was waiting for these messages answers then.
         self._loop.call_soon(self._loop.call_soon, self._hand_over)
-        if isinstance(outcome, sqlite3.Error):
+        if isinstance(outcome, Exception):
             self._refused += len(keeps)
             if not self._is_failing:
                 logger.error("messages cannot be kept and are refused: %s", outcome)
@@ -186,8 +186,15 @@ class HistoryBroker(ProcessBroker):
             self._is_failing = False
         self._kept += len(keeps)
         for keep, message in zip(keeps, outcome, strict=True):
-            self._receiver.receive_kept(keep.message.room, message, keep.origin)
+            self._receive(keep, message)
             _succeed(keep.future, message)
+
+    def _receive(self, keep: _Keep, message: KeptMessage) -> None:
+        try:
+            self._receiver.receive_kept(keep.message.room, message, keep.origin)
+        except Exception:
+            # A fault in what an application writes must not take the messages after it from the others.
+            logger.exception("a kept message of room %r could not be handed on", keep.message.room)
 
     @property
     def is_failing(self) -> bool:
