@@ -276,3 +276,25 @@ def test_who_connects_while_the_chat_is_drained_is_not_read_from(runner: Runner)
                 await closing
 
     runner(test())
+
+
+def test_a_request_that_waits_for_what_was_said_is_read_twice_at_most(runner: Runner) -> None:
+    async def test() -> None:
+        async with slow_chat("ana") as scene:
+            (ana,) = scene.people
+            parse, read = scene.chat._parser.parse, []
+
+            def count(message: bytes) -> Any:
+                read.append(message)
+                return parse(message)
+
+            scene.chat._parser.parse = count
+            ana.send(*(f'<say room="lobby">{number}</say>' for number in range(20)), "<ping/>", "<dance/>")
+            await until(lambda: scene.broker.waiting == 20)
+            for _ in range(20):
+                scene.broker.let_go(1)
+                await asyncio.sleep(0)
+            assert starts(await ana.receive_many(22)) == ["<said"] * 20 + ["<pong", "<error"]
+            assert len(read) <= 20 + 2 + 1
+
+    runner(test())

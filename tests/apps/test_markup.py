@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from xml.etree import ElementTree
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,3 +56,17 @@ def test_a_list_that_is_cut_fits_and_counts_who_is_left_out(entries: list[str], 
     parsed = ElementTree.fromstring(written)
     assert len(parsed) + int(parsed.get("more", "0")) == len(entries)
     assert [child.tag for child in parsed] == [entry[1:-2] for entry in entries[: len(parsed)]]
+
+
+@pytest.mark.parametrize(
+    ("at", "written"),
+    [
+        (1.7e12, "9999-12-31T23:59:59.999Z"),  # milliseconds, where seconds are meant
+        (float("inf"), "9999-12-31T23:59:59.999Z"),
+        (float("nan"), "9999-12-31T23:59:59.999Z"),
+        (-1e12, "0001-01-01T00:00:00.000Z"),
+        (-1.0, "1969-12-31T23:59:59.000Z"),
+    ],
+)
+def test_a_time_that_no_calendar_has_is_written_as_the_nearest(at: float, written: str) -> None:
+    assert markup.timestamp(at) == written

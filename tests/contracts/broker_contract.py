@@ -178,7 +178,9 @@ class BrokerContract:
         async def test(broker: Broker, listener: Listener) -> None:
             for number in range(1, 11):
                 await settled(broker.keep("a", "ana", str(number)))
-            for limit, ids in ((3, [8, 9, 10]), (10, list(range(1, 11))), (11, list(range(1, 11))), (0, [])):
+            everything = list(range(1, 11))
+            cases = ((3, [8, 9, 10]), (10, everything), (11, everything), (2**80, everything), (0, []), (-4, []))
+            for limit, ids in cases:
                 assert [message.id for message in await settled(broker.history("a", None, limit))] == ids
 
         self.run(test)
@@ -188,7 +190,8 @@ class BrokerContract:
             for number in range(1, 11):
                 await settled(broker.keep("a", "ana", str(number)))
             cases = ((0, 3, [1, 2, 3]), (7, 50, [8, 9, 10]), (9, 1, [10]), (10, 5, []), (10**17, 5, []), (4, 0, []))
-            for after, limit, ids in cases:
+            extremes = ((2**80, 5, []), (-(2**80), 2, [1, 2]), (8, 2**80, [9, 10]), (4, -1, []), (2**80, 2**80, []))
+            for after, limit, ids in cases + extremes:
                 assert [message.id for message in await settled(broker.history("a", after, limit))] == ids
 
         self.run(test)

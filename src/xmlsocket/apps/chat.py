@@ -47,6 +47,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import Final, TypeVar
 
 from ..errors import CloseReason, OversizedMessageError
@@ -110,17 +111,21 @@ class Chat(Turns):
             self.rooms.broker.release(session.key)
 
     def handle(self, session: Session, message: bytes) -> bool:
+        if session.unsettled >= self.limits.max_pending and session.unsettled:
+            return False
+        request: Request | RequestError
         try:
             request = self._parser.parse(message)
         except RequestError as error:
-            if session.unsettled:
-                return False
-            refuse(session, error)
-            return True
+            request = error
         # What one client says may be kept together; all other answers wait until what it said before is there.
-        if session.unsettled and (request.kind != "say" or session.unsettled >= self.limits.max_pending):
+        session.is_held = session.unsettled > 0 and (isinstance(request, RequestError) or request.kind != "say")
+        if session.is_held:
             return False
-        self.attempt(session, request, partial(_ANSWERS[request.kind], self, session, request))
+        if isinstance(request, RequestError):
+            refuse(session, request)
+        else:
+            self.attempt(session, request, partial(_ANSWERS[request.kind], self, session, request))
         return True
 
     # What other nodes bring
@@ -285,7 +290,7 @@ class Chat(Turns):
 
     def _replay(self, session: Session, request: Request, room: str, messages: list[KeptMessage]) -> None:
         end = markup.element("end", [("room", room), ("ref", request.ref)])
-        session.replay = iter([*(markup.said(room, message) for message in messages), end])
+        session.replay = chain((markup.said(room, message) for message in messages), (end,))
         session.go_on()
 
     def _ping(self, session: Session, request: Request) -> None:

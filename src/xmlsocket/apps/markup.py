@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Final
 
 from ..rooms import KeptMessage
+
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def escape_text(text: str) -> str:
@@ -29,8 +33,12 @@ def element(tag: str, attributes: Iterable[tuple[str, str | None]], content: str
 
 
 def timestamp(at: float) -> str:
-    """Write seconds since 1970 as ISO 8601 in UTC with milliseconds and Z."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    """Write seconds since 1970 as ISO 8601 in UTC with milliseconds and Z; years are from 1 to 9999."""
+    try:
+        moment = datetime.fromtimestamp(at, UTC)
+    except (OverflowError, ValueError, OSError):  # a clock that was wrong, or a history that came from elsewhere
+        moment = _FIRST if at < 0 else _LAST
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def said(room: str, message: KeptMessage, ref: str | None = None) -> str:

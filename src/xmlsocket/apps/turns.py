@@ -35,6 +35,7 @@ class Session:
         waiting: Requests that have not had their turn, oldest first.
         is_busy: A request waits for the broker; the next has its turn when that one is answered.
         unsettled: How many of its messages are on their way into the history.
+        is_held: The next request has been looked at, and waits until all of those are there.
         replay: What is still to be sent of an answer that has many messages.
         is_ending: The client sends no more; when all is answered, the connection is closed.
         is_gone: The connection is over.
@@ -45,6 +46,7 @@ class Session:
         "is_busy",
         "is_ending",
         "is_gone",
+        "is_held",
         "key",
         "name",
         "replay",
@@ -59,6 +61,7 @@ class Session:
         self.waiting: list[bytes] = []
         self.is_busy = False
         self.unsettled = 0
+        self.is_held = False
         self.replay: Iterator[str] | None = None
         self.is_ending = False
         self.is_gone = False
@@ -66,7 +69,12 @@ class Session:
     @property
     def is_stalled(self) -> bool:
         """Whether the next request must wait: for the answer to the one before, or for the client to read."""
-        return self.is_busy or self.replay is not None or self.connection.is_send_paused
+        return (
+            self.is_busy
+            or (self.is_held and self.unsettled > 0)
+            or self.replay is not None
+            or self.connection.is_send_paused
+        )
 
     @property
     def is_settled(self) -> bool:

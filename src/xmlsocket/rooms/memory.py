@@ -120,11 +120,11 @@ class _Ring:
         """See ``Broker.history``."""
         held = len(self.messages)
         if after is None:
-            start = max(0, held - limit)
+            start = max(0, held - max(limit, 0))
         else:
             first = self.last_id - held + 1  # numbers count up by one, so the place follows
             start = max(0, after + 1 - first)
-        return list(islice(self.messages, start, start + limit))
+        return list(islice(self.messages, min(start, held), min(start + max(limit, 0), held)))
 
 
 def _size_of(message: KeptMessage) -> int:
