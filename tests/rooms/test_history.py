@@ -126,6 +126,14 @@ def test_a_file_that_grows_too_large_forgets_its_oldest_and_shrinks(path):
         assert history.find("room 1", None, 1)[0].id > 1
 
 
+def test_the_log_beside_the_file_stays_small_however_much_is_said(path):
+    with History(path) as history:
+        for number in range(1000):
+            say(history, "lobby", f"{number}" * 200)
+            history.prune()
+        assert path.with_name(path.name + "-wal").stat().st_size < 10 * 2**20
+
+
 def test_a_clock_that_jumps_back_neither_loses_nor_reorders(path):
     clock = Clock()
     with History(path, HistoryLimits(max_kept_age=3600.0), clock) as history:
