@@ -13,8 +13,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.cluster.machine import Clock, FarNetwork, SmallDisk
 
 NEW = Path(sys.prefix) / "bin" / "nats-server"
 _PLACES = ("/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/usr/bin")
@@ -44,22 +46,31 @@ def free_port() -> int:
 
 
 class NatsServer:
-    """A nats-server process on loopback, with JetStream, whose port and store outlive its stops.
+    """A nats-server process, on loopback unless told otherwise, with JetStream, whose port and store outlive its stops.
 
     Args:
         binary: Which server.
         store: Folder for JetStream and the log.
         arguments: Further arguments of the command line.
         has_jetstream: Whether streams are on.
+        host: Address of this machine to listen on.
     """
 
     def __init__(
-        self, binary: Path, store: Path, arguments: Sequence[str] = (), *, has_jetstream: bool = True, port: int = 0
+        self,
+        binary: Path,
+        store: Path,
+        arguments: Sequence[str] = (),
+        *,
+        has_jetstream: bool = True,
+        port: int = 0,
+        host: str = "127.0.0.1",
     ) -> None:
+        self.host = host
         self.port = port or free_port()
         self.store = store
         self.log = store / "server.log"
-        self._command = [str(binary), "-a", "127.0.0.1", "-p", str(self.port), *arguments]
+        self._command = [str(binary), "-a", host, "-p", str(self.port), *arguments]
         if has_jetstream:
             self._command += ["-js", "-sd", str(store)]
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,7 +78,7 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        return f"nats://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -92,7 +103,7 @@ class NatsServer:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             assert self.is_running, self.log.read_text("utf-8", "replace")[-2000:]
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as probe:
+            with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 1) as probe:
                 if probe.recv(5) == b"INFO ":
                     return
             time.sleep(0.02)
@@ -198,7 +209,7 @@ def make_nats(tmp_path: Path, nats_binary: Path) -> Iterator[MakeServer]:
     """Make servers with arguments of their own, not yet started; they are stopped after the test."""
     made: list[NatsServer] = []
 
-    def make(*arguments: str, binary: Path | None = None, **options: bool) -> NatsServer:
+    def make(*arguments: str, binary: Path | None = None, **options: Any) -> NatsServer:
         server = NatsServer(binary or nats_binary, tmp_path / f"nats{len(made)}", arguments, **options)
         made.append(server)
         return server
@@ -247,3 +258,23 @@ def new_prefix() -> str:
     global _prefixes
     _prefixes += 1
     return f"test{_prefixes}-{os.getpid()}"
+
+
+@pytest.fixture
+def far_network() -> Iterator[FarNetwork]:
+    """A network that can be cut off from this one."""
+    with FarNetwork() as network:
+        yield network
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    """A time of day for processes, which can jump."""
+    return Clock(tmp_path)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk that can be filled."""
+    with SmallDisk(tmp_path / "disk", 24 * 2**20) as disk:
+        yield disk
