@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import asyncio
 
+import nats.errors
 import pytest
 from tests.net.peers import until
 
 from xmlsocket import BrokerUnavailableError
+from xmlsocket.rooms.cluster.connecting import abort
+from xmlsocket.rooms.cluster.outgoing import Heard
 from xmlsocket.rooms.cluster.session import Session
 
 
@@ -65,6 +68,57 @@ def test_subscriptions_survive_a_broker_that_is_killed_and_comes_back(any_nats_s
         await until(lambda: got == [b"back"])
         await one.close()
         await two.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("error", [nats.errors.ConnectionClosedError, RuntimeError])
+def test_a_connection_that_ends_before_the_subscriptions_are_made_again_is_followed_by_another(
+    shared_nats, new_prefix, monkeypatch, error
+):
+    begin, failures = Heard.begin, [error()]
+
+    async def begin_later(heard, nc):
+        if failures:
+            raise failures.pop()
+        await begin(heard, nc)
+
+    async def main():
+        one, two = Session(shared_nats.url, prefix=new_prefix), Session(shared_nats.url, prefix=new_prefix)
+        await one.start()
+        await two.start()
+        got = []
+        await one.subscribe(f"{new_prefix}.a", lambda message: got.append(message.data))
+        monkeypatch.setattr(Heard, "begin", begin_later)
+        one._nc._transport._io_writer.transport.abort()
+        await until(lambda: one.reconnects == 1)
+        assert not failures
+        two.publish(f"{new_prefix}.a", b"back")
+        await until(lambda: got == [b"back"])
+        await one.close()
+        await two.close()
+
+    asyncio.run(main())
+
+
+def test_closing_a_session_can_be_cancelled(shared_nats, new_prefix, monkeypatch):
+    async def main():
+        hanging = asyncio.Event()
+
+        async def hang(nc):
+            hanging.set()
+            await abort(nc)
+            await asyncio.sleep(0.5)
+
+        monkeypatch.setattr("xmlsocket.rooms.cluster.session.abort", hang)
+        one = Session(shared_nats.url, prefix=new_prefix)
+        await one.start()
+        closing = asyncio.create_task(one.close())
+        await hanging.wait()
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        await one.close()
 
     asyncio.run(main())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,9 @@ from nats.errors import NoRespondersError
 
 from ...errors import ConfigurationError
 from ...limits import ClusterLimits
+from .credentials import Credentials
+
+logger = logging.getLogger("xmlsocket.cluster")
 
 __all__ = [
     "Address",
@@ -36,6 +40,7 @@ __all__ = [
 DEFAULT_PORT = 4222
 _BUFFER_SIZE = 262_144
 _CLOSE_TIMEOUT = 0.5
+_MOST_COMPLAINTS = 20  # of one connection that are logged, each once
 
 
 class Refused(Exception):  # noqa: N818  # it is an answer, caught in this package
@@ -147,6 +152,22 @@ class NatsClient(Client):
 
     must_be_tls = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.complaints: dict[str, None] = {}
+        """What the server did not allow on this connection, in its words; the first of them."""
+
+    @property
+    def wants_certificate(self) -> bool:
+        """Whether the server has asked for a certificate of ours."""
+        return bool(self._server_info.get("tls_verify"))
+
+    def complain(self, text: str) -> None:
+        """Note what the server did not allow: a subject for which its user has no permission."""
+        if text not in self.complaints and len(self.complaints) < _MOST_COMPLAINTS:
+            self.complaints[text] = None
+            logger.error("NATS does not allow what this node needs: %s", text)
+
     def _connect_command(self) -> bytes:
         if self.must_be_tls and not self._server_info.get("tls_required"):
             raise nats.errors.Error("the address says tls://, but the server does not ask for TLS")
@@ -158,7 +179,7 @@ async def connect(
     *,
     limits: ClusterLimits,
     tls: ssl.SSLContext,
-    credentials: Path | None,
+    credentials: Credentials | None,
     name: str,
     lose: Callable[[Exception], None],
 ) -> NatsClient:
@@ -176,17 +197,24 @@ async def connect(
         Refused: See there.
         OSError: It does not answer, not in time, or not as a NATS server.
     """
+    try:
+        secrets = address.secrets | ({} if credentials is None else credentials.for_client())
+    except ConfigurationError as error:
+        raise Refused(str(error)) from error
     nc = NatsClient()
     nc.must_be_tls = address.is_tls
-    seen: list[Exception] = []
+    last: Exception | None = None
 
     async def note(error: Exception) -> None:
-        seen.append(error)
-        if not isinstance(error, nats.errors.SlowConsumerError) and not nc.is_connected:
+        nonlocal last
+        last = error
+        if "permissions violation" in str(error).lower():
+            nc.complain(_text_of(error))
+        elif not nc.is_connected:
             lose(error)
 
     async def ended() -> None:
-        lose(seen[-1] if seen else ConnectionError("the server closed it"))
+        lose(last or ConnectionError("the server closed it"))
 
     try:
         async with asyncio.timeout(limits.connect_timeout):
@@ -206,30 +234,37 @@ async def connect(
                 max_outstanding_pings=2,
                 no_echo=True,
                 tls=tls,
-                **address.secrets,
-                user_credentials=credentials,
+                **secrets,
                 pending_size=_BUFFER_SIZE,
             )
-    except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
-        await abort(nc)
-        raise _as_answer(seen[-1] if seen and isinstance(error, nats.errors.NoServersError) else error) from error
     except asyncio.CancelledError:
         await abort(nc)
         raise
+    except Exception as error:  # of all kinds that nats-py, TLS and the signing of a nonce may raise
+        await abort(nc)
+        found = last if last and isinstance(error, nats.errors.NoServersError) else error
+        raise _as_answer(found, is_certified=nc.wants_certificate) from error
     if nc.is_connected:
         return nc
     await abort(nc)
     raise OSError("the server did not finish the handshake")
 
 
-def _as_answer(error: BaseException) -> Exception:
-    text = str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+def _text_of(error: BaseException) -> str:
+    return str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+
+
+def _as_answer(error: BaseException, *, is_certified: bool) -> Exception:
+    text = _text_of(error)
     if isinstance(error, ssl.SSLError):
         return Refused(f"TLS: {text}")
+    if is_certified and isinstance(error, ConnectionError):
+        # In TLS 1.3 a server looks at our certificate when the handshake is over for us, and its reason may get lost.
+        return Refused(f"TLS: the server asks for a certificate, and hung up on ours or the lack of one ({text})")
+    if isinstance(error, TimeoutError) or "Authentication Timeout" in text:  # the server, or this node, is busy
+        return OSError("it does not answer in time")
     if isinstance(error, nats.errors.Error) and any(word in text.lower() for word in ("authori", "authenti", "tls")):
         return Refused(text)
-    if isinstance(error, TimeoutError):
-        return OSError("it does not answer in time")
     return error if isinstance(error, OSError) else OSError(text)
 
 
@@ -238,7 +273,7 @@ async def abort(nc: Client) -> None:
 
     nats-py's own closing waits for a server that takes nothing more, for ever; then its parts are ended one by one.
     """
-    with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+    with contextlib.suppress(Exception):  # whatever is wrong with it, it is the end of it
         async with asyncio.timeout(_CLOSE_TIMEOUT):
             await nc.close()
     for name in ("_reading_task", "_ping_interval_task", "_flusher_task"):

@@ -4,13 +4,14 @@
 
     VERSION NODE EPOCH NUMBER PREVIOUS FIRST CEILING TIME  NUL  ROOM  NUL  SENDER  NUL  TEXT  NUL  SENDER  NUL  TEXT ...
 
-The header's parts are separated by one space. No room, sender or text holds a NUL.
+The header's parts are separated by one space. No room, sender or text holds a NUL. Where the messages were not said at
+one time, as of those that were imported, ``TIME`` is a list of as many as there are, with commas between them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ..broker import KeptMessage
@@ -33,6 +34,7 @@ class KeptBatch:
         at: When it was said, in seconds since 1970 by the node's clock.
         room: The room's name.
         said: Senders and texts, in order; never empty.
+        times: When each of them was said, where that is not ``at`` for all.
     """
 
     node: str
@@ -44,6 +46,7 @@ class KeptBatch:
     at: float
     room: str
     said: Sequence[tuple[str, str]]
+    times: Sequence[float] = ()
 
     @property
     def last_id(self) -> int:
@@ -52,13 +55,16 @@ class KeptBatch:
 
     def messages(self) -> list[KeptMessage]:
         """The messages, as rooms know them."""
+        if self.times:
+            numbered = enumerate(zip(self.times, self.said, strict=True), self.first_id)
+            return [KeptMessage(id, at, sender, text) for id, (at, (sender, text)) in numbered]
         return [KeptMessage(id, self.at, sender, text) for id, (sender, text) in enumerate(self.said, self.first_id)]
 
     def encode(self) -> bytes:
         """Write it. What :func:`decode_batch` reads from that is equal, lone surrogates included."""
         head = (
             f"{_VERSION} {self.node} {self.epoch} {self.number} {self.previous} {self.first_id} {self.ceiling} "
-            f"{self.at!r}"
+            f"{','.join(map(repr, self.times or (self.at,)))}"
         )
         parts = [head, self.room]
         for pair in self.said:
@@ -83,13 +89,14 @@ def decode_batch(payload: bytes) -> KeptBatch:
         if len(fields) != _FIELDS or not rest or len(rest) % 2 or fields[0] != _VERSION:
             raise ValueError
         epoch, number, previous, first_id, ceiling = map(int, fields[2:7])
-        at = float(fields[7])
-        if min(epoch, number, previous) < 0 or first_id < 1:
+        times = list(map(float, fields[7].split(",")))
+        if min(epoch, number, previous) < 0 or first_id < 1 or len(times) not in (1, len(rest) // 2):
             raise ValueError
     except ValueError:
         raise ValueError("it was not written by xmlsocket") from None
     said = list(zip(rest[::2], rest[1::2], strict=True))
-    return KeptBatch(fields[1], epoch, number, previous, first_id, ceiling, at, room, said)
+    batch = KeptBatch(fields[1], epoch, number, previous, first_id, ceiling, times[-1], room, said)
+    return batch if len(times) == 1 else replace(batch, times=times)
 
 
 def encoded_size(sender: str, text: str) -> int:

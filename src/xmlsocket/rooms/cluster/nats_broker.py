@@ -131,6 +131,8 @@ class NatsBroker:
             sentence = f"NATS is away ({session.why_away or 'not connected'}): members on this node hear each other"
         elif problem:
             sentence = f"connected to NATS, but nothing can be kept: {problem}"
+        elif session.complaint:
+            sentence = f"connected to NATS, which does not allow what is needed: {session.complaint}"
         else:
             sentence = f"connected to NATS, with {len(nodes.alive)} other nodes"
         counters: dict[str, float] = {
@@ -145,7 +147,7 @@ class NatsBroker:
         for part in (self._stream, self._names):
             if part is not None:
                 counters.update(part.counters)
-        return BrokerState(session.is_connected and not problem, sentence, counters)
+        return BrokerState(session.is_connected and not (problem or session.complaint), sentence, counters)
 
     def subscribe(self, room: str) -> None:
         """See :class:`Broker`."""

@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from ...errors import BrokerError, BrokerUnavailableError, ConfigurationError
+from ...errors import BrokerError, BrokerUnavailableError
 from ...limits import ClusterLimits
 from .connecting import Msg, NatsClient, NoRespondersError, Refused, abort, connect, parse, tls_context
+from .credentials import Credentials
 from .outgoing import Heard, Outgoing, OutgoingQueue
 from .subjects import Subjects
 
@@ -76,9 +77,7 @@ class Session:
         self.reconnects = 0
         self.dropped = 0
         self._addresses = parse(servers)
-        if credentials is not None and not credentials.is_file():
-            raise ConfigurationError(f"there is no credentials file {str(credentials)!r}")
-        self._credentials = credentials
+        self._credentials = None if credentials is None else Credentials(credentials)
         self._tls = tls_context(tls_ca, tls_certificate, tls_key)
         self._nc: NatsClient | None = None
         self._task: asyncio.Task[None] | None = None
@@ -116,6 +115,11 @@ class Session:
         """What the last attempt to connect met, for people; empty while connected."""
         return "" if self.is_connected else self._last_error
 
+    @property
+    def complaint(self) -> str | None:
+        """What the server does not allow this node, though it needs it; ``None`` if nothing is known."""
+        return next(iter(self._nc.complaints), None) if self._nc is not None else None
+
     def on_change(self, listener: Callable[[bool], None]) -> None:
         """Have a listener called with ``True`` when connected (again), subscriptions included, and ``False`` when lost.
 
@@ -151,8 +155,7 @@ class Session:
             with contextlib.suppress(BrokerUnavailableError):
                 await self.flush()
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait({self._task})
         self._task = None
 
     def publish(self, subject: str, payload: bytes, *, is_urgent: bool = False) -> bool:
@@ -275,14 +278,20 @@ class Session:
                     self._first.set_exception(BrokerError(f"NATS refuses us: {refusal}"))
                     return
                 self._log_failure(f"it refuses us: {refusal}")
-            except OSError as error:
-                self._log_failure(str(error))
+            except Exception as error:  # of all kinds that nats-py may raise: nothing may end this
+                self._log_failure(str(error) or type(error).__name__)
             else:
-                try:
-                    await self._serve(nc, lost)
-                finally:
-                    await abort(nc)
+                await self._use(nc, lost)
             await asyncio.sleep(self.limits.reconnect_wait * random.uniform(0.5, 1.5))
+
+    async def _use(self, nc: NatsClient, lost: asyncio.Future[None]) -> None:
+        try:
+            await self._serve(nc, lost)
+        except Exception as error:  # of all kinds that nats-py may raise: they all end this connection, and no more
+            self._lose(lost, error)
+            self._log_failure(self._last_error)
+        finally:
+            await abort(nc)
 
     def _log_failure(self, error: str) -> None:
         # Once for each outage: four attempts a second would fill the log.
