@@ -22,16 +22,16 @@ from xmlsocket.rooms.cluster.names import Names  # noqa: E402
 from xmlsocket.rooms.cluster.nodes import Nodes  # noqa: E402
 from xmlsocket.rooms.cluster.session import Session  # noqa: E402
 
-QUICK = ClusterLimits(heartbeat_interval=0.5, node_timeout=2.0, connect_timeout=5.0)
+QUICK = ClusterLimits(heartbeat_interval=0.5, node_timeout=2.0, connect_timeout=2.0)
 
 
 class Holder:
     """A node that knows nothing but names."""
 
-    def __init__(self, url: str, prefix: str, limits: ClusterLimits = QUICK) -> None:
+    def __init__(self, url: str | list[str], prefix: str, limits: ClusterLimits = QUICK, replicas: int = 1) -> None:
         self.session = Session(url, prefix=prefix, limits=limits)
         self.nodes = Nodes(self.session)
-        self.names = Names(self.session, self.nodes)
+        self.names = Names(self.session, self.nodes, replicas=replicas)
         self.ear = Listener()
         self.names.attach(self.ear)
 
@@ -50,6 +50,14 @@ class Holder:
         async with asyncio.timeout(30):
             return await self.names.claim(name)
 
+    async def claim_for_sure(self, name: str) -> bool:
+        """Claim, and again while nobody can tell."""
+        async with asyncio.timeout(30):
+            while True:
+                with contextlib.suppress(BrokerUnavailableError):
+                    return await self.claim(name)
+                await asyncio.sleep(0.05)
+
     async def tell(self, name: str, message: str) -> str | None:
         async with asyncio.timeout(30):
             return await self.names.tell(name, message)
@@ -65,8 +73,10 @@ class Holder:
 
 
 @contextlib.asynccontextmanager
-async def holders(count: int, url: str, prefix: str, limits: ClusterLimits = QUICK) -> AsyncIterator[list[Holder]]:
-    made = [Holder(url, prefix, limits) for _ in range(count)]
+async def holders(
+    count: int, url: str | list[str], prefix: str, limits: ClusterLimits = QUICK, replicas: int = 1
+) -> AsyncIterator[list[Holder]]:
+    made = [Holder(url, prefix, limits, replicas) for _ in range(count)]
     try:
         for one in made:
             await one.start()

@@ -5,7 +5,7 @@ import os
 import signal
 
 import pytest
-from tests.cluster.name_holder import Holder, HolderProcess, holders
+from tests.cluster.name_holder import QUICK, Holder, HolderProcess, holders
 from tests.net.peers import until
 
 from xmlsocket import BrokerUnavailableError
@@ -49,7 +49,7 @@ def test_names_given_back_leave_nothing_behind(shared_nats, new_prefix):
             for number in range(50):
                 one.names.release(str(number))
             await until(lambda: not one.names.counters["names_unsettled"])
-            state = (await one.names._jetstream.ask(f"STREAM.INFO.{one.names._stream}"))["state"]
+            state = (await one.names._records._jetstream.ask(f"STREAM.INFO.{one.names._records._stream}"))["state"]
             assert state["messages"] == 0
 
     asyncio.run(main())
@@ -141,7 +141,7 @@ def test_a_node_that_learns_that_its_name_was_taken_lets_go_of_it_though_it_was_
             # As of signs of life that come too late by a little: held for dead by the other, and not knowing it.
             two.nodes.is_alive = lambda node: False
             await until(lambda: asyncio.get_running_loop().time() - two.session.connected_since > 2)
-            jetstream, last = two.names._jetstream, two.names._jetstream.last
+            jetstream, last = two.names._records._jetstream, two.names._records._jetstream.last
 
             async def without_leases(stream, subject):
                 return None if stream.endswith("_nodes") else await last(stream, subject)
@@ -184,7 +184,7 @@ def test_a_broker_that_has_forgotten_everything_is_told_the_names_again(any_nats
     async def main():
         async with holders(2, any_nats_server.url, "x") as (one, two):
             assert await one.claim("ana")
-            await one.names._jetstream.ask(f"STREAM.DELETE.{one.names._stream}")
+            await one.names._records._jetstream.ask(f"STREAM.DELETE.{one.names._records._stream}")
             any_nats_server.restart()
             await until(lambda: one.session.reconnects and two.session.reconnects)
             await until(lambda: not one.names.counters["names_unsettled"])
@@ -222,16 +222,16 @@ def test_a_node_that_was_cut_off_loses_what_others_took_meanwhile(shared_nats, n
 def test_a_claim_whose_answer_was_lost_can_be_made_again(shared_nats, new_prefix):
     async def main():
         async with holders(1, shared_nats.url, new_prefix) as (one,):
-            store = one.names._jetstream.store
+            store = one.names._records.store
 
             async def store_and_lose_the_answer(*arguments):
                 await store(*arguments)
                 raise BrokerUnavailableError("no answer")
 
-            one.names._jetstream.store = store_and_lose_the_answer
+            one.names._records.store = store_and_lose_the_answer
             with pytest.raises(BrokerUnavailableError):
                 await one.claim("ana")
-            one.names._jetstream.store = store
+            one.names._records.store = store
             assert await one.claim("ana")
             assert not await one.claim("ana")
 
@@ -246,3 +246,111 @@ def test_without_jetstream_a_claim_says_why_it_fails(make_nats):
                 await one.claim("ana")
 
     asyncio.run(main())
+
+
+def test_of_two_nodes_whose_servers_had_lost_each_other_one_keeps_the_name(shared_nats, new_prefix):
+    async def main():
+        async with holders(2, shared_nats.url, new_prefix) as (one, two):
+            assert await one.claim("ana")
+            assert await one.claim("bob")
+            await until(lambda: one.nodes.alive and two.nodes.alive)
+            # Both stay connected and reach the servers' store, but no word passes between them.
+            publish = {node: node.session.publish for node in (one, two)}
+            for node in (one, two):
+                node.session.publish = lambda subject, payload, **options: True
+            await two.claim_when_free("ana")
+            assert one.ear.lost == []
+            for node in (one, two):
+                node.session.publish = publish[node]
+            await until(lambda: one.ear.lost == ["ana"])
+            await until(lambda: not one.names.counters["names_unsettled"])
+            assert not await two.claim("bob")
+            assert two.ear.lost == []
+
+    asyncio.run(main())
+
+
+def test_what_a_server_knew_before_a_name_was_taken_does_not_end_it(shared_nats, new_prefix):
+    async def main():
+        async with holders(2, shared_nats.url, new_prefix) as (one, two):
+            assert await two.claim("ana")
+            old = await one.names._records.find("ana")
+            two.names.release("ana")
+            await until(lambda: not two.names.counters["names_unsettled"])
+            assert await one.claim("ana")
+            find = one.names._records.find
+            stale = [old]
+
+            async def find_what_was(name):
+                return stale.pop() if stale else await find(name)
+
+            one.names._records.find = find_what_was
+            one.names._doubt(["ana"])
+            await until(lambda: not one.names.counters["names_unsettled"])
+            assert not stale
+            assert one.ear.lost == []
+            assert not await two.claim("ana")
+
+    asyncio.run(main())
+
+
+def test_names_that_are_lost_are_let_go_of_though_one_of_them_cannot_be(shared_nats, new_prefix):
+    async def main():
+        async with holders(2, shared_nats.url, new_prefix) as (one, two):
+            names = ["ana", "bob", "eve"]
+            for name in names:
+                assert await one.claim(name)
+            lost = []
+
+            def lose_name(name):
+                lost.append(name)
+                raise RuntimeError("a fault of the application")
+
+            one.ear.lose_name = lose_name
+            for name in names:
+                record = await one.names._records.find(name)
+                await two.names._records.store(name, f"{two.session.node} 1".encode(), record.sequence)
+            one.names._doubt(names)
+            await until(lambda: lost == names)
+            await until(lambda: not one.names.counters["names_unsettled"])
+
+    asyncio.run(main())
+
+
+def test_the_leader_of_three_servers_is_killed_and_no_name_is_lost_or_taken_twice(nats_cluster):
+    async def main():
+        urls = nats_cluster.urls
+        async with holders(1, urls, "x", QUICK) as (one,):
+            await one.claim_when_free("before")
+        async with holders(2, urls, "x", QUICK, replicas=3) as (one, two):
+            held = [f"name {number}" for number in range(50)]
+            for name in held:
+                await one.claim_when_free(name)
+            for stream in ("KV_x_names", "KV_x_nodes"):  # begun with one replica, by the nodes before these
+                info = await one.names._records._jetstream.ask(f"STREAM.INFO.{stream}")
+                assert info["config"]["num_replicas"] == 3
+            info = await one.names._records._jetstream.ask("STREAM.INFO.KV_x_names")
+            await until_current(one)
+            leader = int(info["cluster"]["leader"].removeprefix("server"))
+            await asyncio.to_thread(nats_cluster.servers[leader].kill)
+            await two.claim_when_free("new")
+            await until(lambda: one.session.is_connected and not one.names.counters["names_unsettled"])
+            for name in [*held, "new"]:
+                assert not await (two if name in held else one).claim_for_sure(name)
+            assert await two.tell("name 7", "hi") == "name 7 has it"
+            one.names.release("name 7")
+            await two.claim_when_free("name 7")
+            assert (one.ear.lost, two.ear.lost) == ([], [])
+
+    asyncio.run(main())
+
+
+async def until_current(holder):
+    """Wait until all three servers have all names."""
+    async with asyncio.timeout(30):
+        while True:
+            info = await holder.names._records._jetstream.ask("STREAM.INFO.KV_x_names")
+            replicas = info["cluster"].get("replicas", ())
+            if len(replicas) == 2 and all(replica["current"] for replica in replicas):
+                return
+            await asyncio.sleep(0.05)

@@ -22,10 +22,10 @@ from typing import Any, Final
 from ...errors import BrokerUnavailableError
 from ..broker import Done, Receiver
 from .connecting import Msg, NoRespondersError
-from .jetstream import ConflictError, JetStream, JetStreamError, Stored, StreamNotFoundError
+from .jetstream import ConflictError, JetStreamError, Stored
+from .name_records import NameRecords
 from .nodes import Nodes
 from .session import Session, Unsubscribe
-from .subjects import token_of
 
 logger = logging.getLogger("xmlsocket.cluster")
 
@@ -35,7 +35,7 @@ _YES, _NO = "yes", "no"
 _ATTEMPTS: Final = 5  # of one claim, each lost to somebody who wrote the record meanwhile
 _AT_ONCE: Final = 64  # records that are looked up or deleted at a time
 _PAUSE: Final = 0.5  # seconds until what failed is tried again
-_SHORTEST_AGE: Final = 0.1  # seconds; the server takes no bucket that forgets sooner
+_MOST_SILENT: Final = 1000  # nodes that may come back
 
 
 class Names:
@@ -50,22 +50,21 @@ class Names:
     def __init__(self, session: Session, nodes: Nodes, *, replicas: int = 1) -> None:
         self._session = session
         self._nodes = nodes
-        self._replicas = replicas
-        self._jetstream = JetStream(session, session.limits.connect_timeout)
-        self._bucket = f"{session.prefix}_names"
+        self._records = NameRecords(session, replicas)
         self._receiver: Receiver
         self._held: dict[str, int] = {}  # and the revision of the record
         self._claiming: set[str] = set()
         self._left: dict[str, int] = {}  # records that are still to be deleted
         self._doubtful: dict[str, None] = {}
+        self._silent: dict[str, None] = {}  # nodes that were held for dead, latest last
         self._claims = 0
-        self._is_prepared = False
         self._work: asyncio.Task[None] | None = None
         self._lost = 0
         self._taken_over = 0
         self._unsubscribe: Unsubscribe = session.listen(session.subjects.names(session.node), self._asked)
         session.on_change(self._connected)
         nodes.on_lapse(self._doubt_all)
+        nodes.on_change(self._changed)
 
     @property
     def counters(self) -> dict[str, float]:
@@ -84,7 +83,7 @@ class Names:
     async def start(self) -> None:
         """Make the buckets, if NATS is there; else the first claim does."""
         with contextlib.suppress(BrokerUnavailableError, JetStreamError):
-            await self._prepare()
+            await self._records.prepare()
 
     async def close(self) -> None:
         """Give all names back, as far as that goes in a moment; the others follow when the lease has run out."""
@@ -94,14 +93,11 @@ class Names:
         if self._left and self._session.is_connected:
             self._start_work()
             assert self._work is not None
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._session.limits.connect_timeout):
-                    await asyncio.shield(self._work)
+            await asyncio.wait({self._work}, timeout=self._session.limits.connect_timeout)
         self._left.clear()
         if self._work is not None:
             self._work.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._work
+            await asyncio.wait({self._work})
         self._unsubscribe()
 
     # What is asked for on this node.
@@ -131,7 +127,7 @@ class Names:
 
     async def _claim(self, name: str) -> bool:
         try:
-            await self._prepare()
+            await self._records.prepare()
             revision = await self._take(name)
         except JetStreamError as error:
             raise BrokerUnavailableError(f"names cannot be taken now: {error}") from error
@@ -149,20 +145,23 @@ class Names:
         expected, owner = self._left.pop(name, 0), ""
         for _ in range(_ATTEMPTS):
             try:
-                revision = await self._jetstream.store(self._stream, self._subject(name), value, expected)
+                revision = await self._records.store(name, value, expected)
             except ConflictError:
-                found = await self._jetstream.last(self._stream, self._subject(name))
+                found = await self._records.find(name)
                 if found is not None and found.payload == value:
                     return found.sequence  # it was stored, and the conflict is with ourselves
                 if found is not None and not await self._is_free(name, found):
                     return None
                 expected, owner = (0, "") if found is None else (found.sequence, _owner_of(found))
             else:
-                if owner and owner != self._session.node:
-                    self._taken_over += 1
-                    self._session.publish(self._session.subjects.names(owner), _write(_TAKEN, name))
+                self._tell_loser(owner, name)
                 return revision
         return None
+
+    def _tell_loser(self, owner: str, name: str) -> None:
+        if owner and owner != self._session.node:
+            self._taken_over += 1
+            self._session.publish(self._session.subjects.names(owner), _write(_TAKEN, name))
 
     async def _is_free(self, name: str, record: Stored) -> bool:
         """Whether the record's owner is dead, or alive and does not know of it."""
@@ -177,15 +176,15 @@ class Names:
         since = self._session.connected_since
         if since is None or asyncio.get_running_loop().time() - since < self._session.limits.node_timeout:
             return False
-        return await self._jetstream.last(self._lease_stream, self._session.subjects.lease(owner)) is None
+        return not await self._records.has_lease(owner)
 
     async def _tell(self, name: str, message: str) -> str | None:
         request = _write(_TELL, name, message)
         if len(request) > self._session.max_payload:
             raise BrokerUnavailableError(f"{len(request)} bytes are more than NATS takes at once")
         try:
-            await self._prepare()
-            record = await self._jetstream.last(self._stream, self._subject(name))
+            await self._records.prepare()
+            record = await self._records.find(name)
         except JetStreamError as error:
             raise BrokerUnavailableError(f"nobody can be found by name now: {error}") from error
         if record is None:
@@ -226,9 +225,19 @@ class Names:
     # What is put right afterwards.
 
     def _connected(self, is_connected: bool) -> None:
-        self._is_prepared = False
+        self._records.forget()
         if is_connected:
             self._doubt_all()  # the server may have lost its records
+
+    def _changed(self, node: str, is_alive: bool) -> None:
+        if not is_alive:
+            self._silent[node] = None
+            if len(self._silent) > _MOST_SILENT:
+                del self._silent[next(iter(self._silent))]
+        elif node in self._silent:
+            # Each may have held the other for dead, if their servers had lost each other, and taken its names.
+            del self._silent[node]
+            self._doubt_all()
 
     def _doubt_all(self) -> None:
         self._doubt(self._held)
@@ -244,7 +253,9 @@ class Names:
     async def _put_right(self) -> None:
         while self._left or self._doubtful:
             try:
-                await self._prepare()
+                await self._records.prepare()
+                if self._doubtful:
+                    await self._records.settle()
                 doubtful = [functools.partial(self._verify, name) for name in list(self._doubtful)]
                 left = [functools.partial(self._delete, *item) for item in list(self._left.items())]
                 await _do_all([*doubtful, *left])
@@ -255,85 +266,44 @@ class Names:
     async def _verify(self, name: str) -> None:
         """Find out whether a name is still ours, and make the record again if it is gone."""
         while (revision := self._held.get(name)) is not None:
-            found = await self._jetstream.last(self._stream, self._subject(name))
+            found = await self._records.find(name)
             if self._held.get(name) != revision:
                 continue
-            if found is None:
-                value = f"{self._session.node} {self._claims}".encode()
-                with contextlib.suppress(ConflictError):
-                    made = await self._jetstream.store(self._stream, self._subject(name), value, 0)
-                    if self._held.get(name) == revision:
-                        self._held[name] = made
-                    else:
-                        self._left.setdefault(name, made)
+            if found is None or found.sequence < revision:
+                # The server has forgotten ours, or knows less than it did: the record before ours says nothing.
+                await self._write_again(name, revision, found)
                 continue
             if _owner_of(found) == self._session.node:
                 self._held[name] = found.sequence
             else:
-                del self._held[name]
-                self._lost += 1
-                logger.warning("another node has taken a name that was held here")
-                self._receiver.lose_name(name)
+                self._lose(name)
             break
         self._doubtful.pop(name, None)
 
-    async def _delete(self, name: str, revision: int) -> None:
-        # By its sequence: whatever somebody has written since stays.
+    async def _write_again(self, name: str, revision: int, found: Stored | None) -> None:
+        value = f"{self._session.node} {self._claims}".encode()
+        expected, owner = (0, "") if found is None else (found.sequence, _owner_of(found))
+        with contextlib.suppress(ConflictError):
+            made = await self._records.store(name, value, expected)
+            self._tell_loser(owner, name)
+            if self._held.get(name) == revision:
+                self._held[name] = made
+            else:
+                self._left.setdefault(name, made)
+
+    def _lose(self, name: str) -> None:
+        del self._held[name]
+        self._lost += 1
+        logger.warning("another node has taken a name that was held here")
         try:
-            await self._jetstream.ask(f"STREAM.MSG.DELETE.{self._stream}", {"seq": revision, "no_erase": True})
-        except JetStreamError as error:
-            if error.code == 0:
-                raise
+            self._receiver.lose_name(name)
+        except Exception:
+            logger.exception("a name that was lost could not be let go of")  # the others must be looked up all the same
+
+    async def _delete(self, name: str, revision: int) -> None:
+        await self._records.delete(revision)
         if self._left.get(name) == revision:
             del self._left[name]
-
-    # The buckets.
-
-    @property
-    def _stream(self) -> str:
-        return f"KV_{self._bucket}"
-
-    @property
-    def _lease_stream(self) -> str:
-        return f"KV_{self._session.prefix}_nodes"
-
-    def _subject(self, name: str) -> str:
-        return f"$KV.{self._bucket}.{token_of(name)}"
-
-    async def _prepare(self) -> None:
-        """Make the buckets if they are not there."""
-        if self._is_prepared:
-            return
-        # Leases are in memory: a server that restarts has none, and every node renews its own within seconds.
-        age = int(max(self._session.limits.node_timeout, _SHORTEST_AGE) * 1e9)
-        leases = self._settings(self._lease_stream, f"$KV.{self._session.prefix}_nodes.>")
-        leases |= {"storage": "memory", "max_age": age, "duplicate_window": min(age, 120 * 10**9)}
-        for settings in (leases, self._settings(self._stream, f"$KV.{self._bucket}.>")):
-            try:
-                found = (await self._jetstream.ask(f"STREAM.INFO.{settings['name']}"))["config"]
-            except StreamNotFoundError:
-                await self._jetstream.ask(f"STREAM.CREATE.{settings['name']}", settings)
-            else:
-                if found["max_age"] != settings["max_age"]:
-                    logger.warning("the stream %s of NATS has another max_age and is changed", settings["name"])
-                    await self._jetstream.ask(f"STREAM.UPDATE.{settings['name']}", {**found, **settings})
-        self._is_prepared = self._session.is_connected
-
-    def _settings(self, name: str, subject: str) -> dict[str, object]:
-        return {
-            "name": name,
-            "subjects": [subject],
-            "retention": "limits",
-            "storage": "file",
-            "discard": "new",
-            "max_msgs_per_subject": 1,
-            "max_msgs": -1,
-            "max_bytes": -1,
-            "max_age": 0,
-            "num_replicas": self._replicas,
-            "allow_rollup_hdrs": True,
-            "allow_direct": True,
-        }
 
 
 async def _do_all(steps: list[Callable[[], Coroutine[Any, Any, None]]]) -> None:

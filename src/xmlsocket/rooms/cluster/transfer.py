@@ -233,7 +233,8 @@ class Transfer:
                 if replaces:
                     filter_ = {"filter": self._session.subjects.kept(room)}
                     await self._jetstream.ask(f"STREAM.PURGE.{self._stream}", filter_)
-                count += await self._load_room(room, history, start)
+                stored = await self._load_room(room, history, start)
+                count += stored  # not in one line, which would read the count before it waits
 
         workers = [asyncio.create_task(work()) for _ in range(_AT_ONCE)]
         try:
