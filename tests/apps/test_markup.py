@@ -70,3 +70,15 @@ def test_a_list_that_is_cut_fits_and_counts_who_is_left_out(entries: list[str], 
 )
 def test_a_time_that_no_calendar_has_is_written_as_the_nearest(at: float, written: str) -> None:
     assert markup.timestamp(at) == written
+
+
+@given(st.text(max_size=30))
+def test_what_xml_cannot_say_does_not_make_an_answer_ill_formed(text: str) -> None:
+    kept = KeptMessage(1, 0.0, text, text)
+    parsed = ElementTree.fromstring(markup.said(text, kept, text))
+    assert len(parsed.text or "") == len(text)
+    assert "\x01" not in (parsed.text or "")
+
+
+def test_a_control_character_of_an_import_is_shown_as_replaced() -> None:
+    assert markup.escape_text("a\x01b\ufffe\ud800\n\r") == "a\ufffdb\ufffd\ufffd\n&#13;"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -9,12 +10,15 @@ from typing import Final
 
 from ..rooms import KeptMessage
 
+_FORBIDDEN: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def escape_text(text: str) -> str:
-    """Write text for between two tags."""
+    """Write text for between two tags. What XML cannot say, which comes from imports only, becomes U+FFFD."""
+    if not text.isprintable():
+        text = _FORBIDDEN.sub("\ufffd", text)
     # A parser turns a carriage return into a line feed unless it is written as a reference.
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
 

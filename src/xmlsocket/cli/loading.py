@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import platformdirs
 
@@ -24,6 +24,9 @@ from ..net import Handler
 from ..rooms import Broker, History, HistoryBroker
 from .configuration import ServeOptions
 from .options import LIMITS, NO_LIMIT, nearest, option_name
+
+if TYPE_CHECKING:
+    from ..rooms.cluster.transfer import Transfer
 
 _EXAMPLES: Final[Mapping[str, str]] = {"chat": "<ping/>"}
 
@@ -145,8 +148,13 @@ def make_broker(options: ServeOptions, *, keeps: bool) -> Broker:
     Raises:
         ConfigurationError: An option cannot work, or the package nats-py is missing.
     """
-    from ..rooms.cluster import NatsBroker  # not at the top: it needs an extra
-
+    try:
+        from ..rooms.cluster import NatsBroker  # not at the top: it needs an extra
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "nats":
+            raise
+        needed = 'rooms that several processes share need the package nats-py: pip install "xmlsocket[cluster]"'
+        raise ConfigurationError(needed) from error
     return NatsBroker(
         options.broker,
         prefix=options.broker_prefix,
@@ -158,6 +166,30 @@ def make_broker(options: ServeOptions, *, keeps: bool) -> Broker:
         keeps=keeps,
         history_limits=from_options(HistoryLimits, _limits_of(options, HistoryLimits)),
     )
+
+
+def make_transfer(options: ServeOptions) -> Transfer:
+    """Make what moves the history of a service out of NATS and into it.
+
+    Raises:
+        ConfigurationError: As :func:`make_broker`.
+    """
+    try:
+        from ..rooms.cluster.session import Session  # not at the top: it needs an extra
+        from ..rooms.cluster.transfer import Transfer
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "nats":
+            raise
+        raise ConfigurationError('--broker needs the package nats-py: pip install "xmlsocket[daemon]"') from error
+    session = Session(
+        options.broker,
+        prefix=options.broker_prefix,
+        credentials=_path_of(options.broker_credentials),
+        tls_ca=_path_of(options.broker_ca),
+        tls_certificate=_path_of(options.broker_cert),
+        tls_key=_path_of(options.broker_key),
+    )
+    return Transfer(session, replicas=options.broker_replicas)
 
 
 def _path_of(text: str | None) -> Path | None:

@@ -181,7 +181,7 @@ class History:
         try:
             return self._append(messages)
         except UnicodeEncodeError:  # a lone surrogate; what is sent to a connection has none either
-            return self._append([NewMessage(*map(_without_surrogates, message)) for message in messages])
+            return self._append([NewMessage(*map(without_surrogates, message)) for message in messages])
 
     def _append(self, messages: Sequence[NewMessage]) -> list[KeptMessage]:
         at = self._clock()
@@ -245,7 +245,7 @@ class History:
         Raises:
             sqlite3.Error: The file cannot be read.
         """
-        found = self._find_room(_without_surrogates(room))
+        found = self._find_room(without_surrogates(room))
         if found is None:
             return []
         most = self._limits.max_kept_messages
@@ -393,6 +393,6 @@ def _take_lock(path: Path) -> sqlite3.Connection:
     return lock
 
 
-def _without_surrogates(text: str) -> str:
+def without_surrogates(text: str) -> str:
     """Replace lone halves of surrogate pairs, which no file can hold."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -19,6 +19,10 @@ class Reader:
         self._jetstream = jetstream
         self._stream = stream
 
+    async def settle(self, nobody: str) -> None:
+        """See :meth:`JetStream.settle`."""
+        await self._jetstream.settle(self._stream, nobody)
+
     async def last(self, subject: str) -> Stored | None:
         """Get a room's last batch."""
         return await self._jetstream.last(self._stream, subject)
@@ -27,8 +31,10 @@ class Reader:
         """Get a room's first batch from a sequence on."""
         return await self._jetstream.next(self._stream, subject, sequence)
 
-    async def messages(self, subject: str, first: int, last: int) -> list[KeptMessage]:
-        """Read the messages with numbers from ``first`` to ``last``; fewer if some are forgotten or unreadable.
+    async def messages(self, subject: str, first: int, count: int) -> list[KeptMessage]:
+        """Read the first ``count`` messages with the number ``first`` or a higher one.
+
+        Numbers may be missing: of what was forgotten, cannot be read, or was not in what was imported.
 
         Raises:
             JetStreamError: They cannot be read.
@@ -45,13 +51,11 @@ class Reader:
                 break
             batch = _decode(stored)
             if batch is not None:
-                if batch.first_id > last:
-                    break
-                found += [message for message in batch.messages() if first <= message.id <= last]
-                if batch.last_id >= last:
+                found += [message for message in batch.messages() if first <= message.id]
+                if len(found) >= count:
                     break
             sequence = stored.sequence + 1
-        return found
+        return found[:count]
 
     async def find(self, subject: str, number: int, head: Stored) -> int:
         """Find where to begin to read: at the batch with a message of this number, or a little before.

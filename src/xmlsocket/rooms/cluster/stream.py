@@ -248,17 +248,20 @@ class KeptStream:
             if room is None or not room.is_open:
                 return await self._find_unopened(name, after, limit)
             if room.opening is not None:
-                async with asyncio.timeout(self._session.limits.store_timeout):
-                    await asyncio.shield(room.opening)
+                # It is cancelled if the last member leaves; that must not look as if who waits here were cancelled.
+                if not (await asyncio.wait({room.opening}, timeout=self._session.limits.store_timeout))[0]:
+                    raise BrokerUnavailableError("NATS does not answer")
+                if room.position is None:
+                    return await self._find_unopened(name, after, limit)
             first, last = self._wanted(room.last_id, after, limit)
             remembered = room.recall(first, last)
             if first > last or remembered is not None:
                 return remembered or []
-            found = await self._reader.messages(room.subject, first, last)
+            newest = room.last_id
+            found = await self._reader.messages(room.subject, first, last - first + 1 if after is None else limit)
+            found = [message for message in found if message.id <= newest]  # the others are still to be told here
             room.remember_older(found)
             return found
-        except TimeoutError:
-            raise BrokerUnavailableError("NATS does not answer") from None
         except JetStreamError as error:
             raise BrokerUnavailableError(f"no history now: {error}") from error
 
@@ -272,7 +275,8 @@ class KeptStream:
         except ValueError as error:
             raise BrokerUnavailableError(f"no history now: the last message cannot be read: {error}") from error
         first, last = self._wanted(last_id, after, limit)
-        return [] if first > last else await self._reader.messages(subject, first, last)
+        count = last - first + 1 if after is None else limit
+        return [] if first > last else await self._reader.messages(subject, first, count)
 
     def _handle(self, room: KeptRoom, batch: KeptBatch, is_torn: bool) -> None:
         messages = batch.messages()

@@ -216,9 +216,9 @@ class Transfer:
         return start
 
     async def _compare(self, room: str, message: KeptMessage) -> None:
-        found = await self._reader.messages(self._session.subjects.kept(room), message.id, message.id)
+        found = await self._reader.messages(self._session.subjects.kept(room), message.id, 1)
         if found != [message]:
-            what = "a different" if found else "forgotten its"
+            what = "a different" if found and found[0].id == message.id else "forgotten its"
             raise HistoryError(
                 f"room {room!r} has {what} message {message.id} in NATS; nothing was imported. With --replace "
                 "everything that NATS has of the imported rooms is forgotten first"
