@@ -13,7 +13,7 @@ from tests.net.peers import until
 
 from xmlsocket import BrokerUnavailableError
 from xmlsocket.errors import BrokerError
-from xmlsocket.limits import HistoryLimits
+from xmlsocket.limits import ClusterLimits, HistoryLimits
 from xmlsocket.rooms.cluster.session import Session
 
 
@@ -175,6 +175,39 @@ def test_a_hole_is_filled_before_anything_later_is_seen_and_a_lost_tail_is_notic
             assert two.listener.heard == one.listener.heard
             assert len(shown) == 12
             assert two.counters["kept_catch_ups"] > 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_empty", [True, False], ids=["first", "later"])
+def test_what_is_said_while_a_room_is_opened_is_seen_though_nats_is_slow_to_say_where_it_stands(
+    shared_nats, new_prefix, is_empty
+):
+    async def main():
+        async with node(shared_nats.url, new_prefix) as one, node(shared_nats.url, new_prefix, rooms=()) as two:
+            await opened(one)
+            await until(lambda: two.is_ready)
+            if not is_empty:
+                await one.keep("lobby", "ann", "before")
+            last, may_answer = two._reader.last, asyncio.Event()
+
+            async def answer_late(subject):
+                await may_answer.wait()
+                return await last(subject)
+
+            two._reader.last = answer_late
+            two.subscribe("lobby")
+            await two.session.flush()
+            for number in range(3):
+                await one.keep("lobby", "ann", f"meanwhile {number}")
+            await until(lambda: len(two._follower.rooms["lobby"].early) == 3)
+            may_answer.set()
+            await opened(two)
+            await one.keep("lobby", "ann", "after")
+            expected = ["meanwhile 0", "meanwhile 1", "meanwhile 2", "after"]
+            await until(lambda: two.listener.texts()[-1:] == ["after"])
+            assert two.listener.texts() == expected
+            assert (await two.keep("lobby", "bob", "answer")).id == 5 + (not is_empty)
 
     asyncio.run(main())
 
@@ -444,3 +477,89 @@ def test_one_of_three_servers_may_die(nats_cluster):
                 assert stream.listener.ids() == list(range(1, len(accepted) + 1))
 
     asyncio.run(main())
+
+
+def test_what_an_old_leader_still_answers_does_not_double_a_message(shared_nats, new_prefix):
+    async def main():
+        async with node(shared_nats.url, new_prefix) as one:
+            await opened(one)
+            for number in range(1, 4):
+                assert (await one.keep("lobby", "ann", str(number))).id == number
+            room, reader = one._follower.rooms["lobby"], one._reader
+            last = reader.last
+            for stale in (await reader.next(room.subject, 1), None):
+                answers = [stale]
+
+                async def answer(subject, answers=answers):
+                    return answers.pop() if answers else await last(subject)
+
+                reader.last = answer
+                await one._follower.catch_up(room)
+                await one._follower.catch_up(room)
+                assert not answers
+            assert (await one.keep("lobby", "ann", "4")).id == 4
+            assert one.listener.ids() == [1, 2, 3, 4]
+            assert one.counters["kept_lost"] == 0
+
+    asyncio.run(main())
+
+
+def test_a_stream_that_has_less_than_it_had_is_asked_once_and_the_next_message_is_kept(shared_nats, new_prefix):
+    async def main():
+        async with node(shared_nats.url, new_prefix, cluster=ClusterLimits(announce_interval=60)) as one:
+            await opened(one)
+            for number in range(1, 4):
+                assert (await one.keep("lobby", "ann", str(number))).id == number
+            found = await one._reader.last(one._follower.rooms["lobby"].subject)
+            await one._jetstream.ask("STREAM.MSG.DELETE." + f"{new_prefix}_kept", {"seq": found.sequence})
+            async with asyncio.timeout(20):
+                number = (await one.keep("lobby", "ann", "4")).id
+            assert one.counters["kept_conflicts"] < 3
+            assert one.listener.ids() == [1, 2, 3, number]
+
+    asyncio.run(main())
+
+
+def test_who_waits_for_history_is_not_cancelled_when_the_last_member_leaves(shared_nats, new_prefix):
+    async def main():
+        quick = ClusterLimits(unsubscribe_delay=0.05)
+        async with (
+            node(shared_nats.url, new_prefix) as other,
+            node(shared_nats.url, new_prefix, cluster=quick, rooms=()) as one,
+        ):
+            await opened(other)
+            await other.keep("lobby", "ann", "hi")
+            one._follower.is_ready.clear()  # as while the broker is slow
+            one.subscribe("lobby")
+            asked = asyncio.ensure_future(one.history("lobby", None, 10))
+            await asyncio.sleep(0)
+            one.unsubscribe("lobby")
+            async with asyncio.timeout(20):
+                assert [message.text for message in await asked] == ["hi"]
+
+    asyncio.run(main())
+
+
+def test_an_error_of_this_node_leaves_no_sender_without_an_answer(shared_nats, new_prefix, caplog):
+    async def main():
+        async with node(shared_nats.url, new_prefix) as one:
+            await opened(one)
+            store = one._jetstream.store
+
+            async def fail(*arguments):
+                raise KeyError("seq")
+
+            for why in ("this node failed", "may have been kept"):
+                one._jetstream.store = fail
+                unlucky = one.keep("lobby", "ann", "unlucky")
+                async with asyncio.timeout(20):
+                    with pytest.raises(BrokerUnavailableError, match=why):
+                        await unlucky
+                one._jetstream.store = store
+                await until(lambda: one._follower.rooms["lobby"].pump is None)
+                await one.keep("lobby", "ann", "lucky")
+            assert (await one.keep("lobby", "ann", "lucky")).text == "lucky"
+            assert one.counters["kept_pending"] == 0
+
+    asyncio.run(main())
+    assert "KeyError" in caplog.text

@@ -113,3 +113,27 @@ def test_nodes_that_lose_the_broker_are_dead_to_each_other_and_find_each_other_a
 def test_a_node_timeout_that_one_lost_heartbeat_would_pass_is_refused():
     with pytest.raises(ConfigurationError, match="node_timeout"):
         ClusterLimits(heartbeat_interval=2.0, node_timeout=4.0)
+
+
+def test_a_goodbye_is_the_last_word_of_a_node(shared_nats, new_prefix):
+    async def main():
+        one, two = Session(shared_nats.url, prefix=new_prefix), Session(shared_nats.url, prefix=new_prefix)
+        others, changes = Nodes(two), []
+        others.on_change(lambda node, is_alive: changes.append(is_alive))
+        nodes = Nodes(one)
+        nodes.start()
+        others.start()
+        await one.start()
+        await two.start()
+        await until(lambda: changes == [True])
+        nodes._beat()
+        await nodes.close()
+        await one.flush()
+        await until(lambda: changes[1:])
+        await two.flush()
+        assert changes == [True, False]
+        await one.close()
+        await others.close()
+        await two.close()
+
+    asyncio.run(main())

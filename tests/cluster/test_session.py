@@ -134,3 +134,26 @@ def test_a_broker_that_hangs_is_given_up_and_found_again(nats_server):
         await one.close()
 
     asyncio.run(main())
+
+
+def test_who_has_unsubscribed_gets_nothing_that_was_on_its_way(shared_nats, new_prefix):
+    async def main():
+        one, two = Session(shared_nats.url, prefix=new_prefix), Session(shared_nats.url, prefix=new_prefix)
+        await one.start()
+        await two.start()
+        got, later = [], []
+
+        def hear_once(message):
+            got.append(message.data)
+            unsubscribe()
+
+        unsubscribe = await two.subscribe(f"{new_prefix}.a", hear_once)
+        await two.subscribe(f"{new_prefix}.a", lambda message: later.append(message.data))
+        for number in range(100):
+            one.publish(f"{new_prefix}.a", b"%d" % number)
+        await until(lambda: len(later) == 100)
+        assert got == [b"0"]
+        await one.close()
+        await two.close()
+
+    asyncio.run(main())

@@ -192,15 +192,26 @@ class Follower:
         async with room.lock:
             before = room.position
             head = await self._reader.last(room.subject)
+            if _is_behind(room, before, head):
+                await self._reader.settle(self._session.subjects.nobody_kept)
+                head = await self._reader.last(room.subject)
             if before is None:
                 self._begin(room, head)
-            elif before and room.position == before and (head is None or head.sequence < before):
+                self._take_early(room)
+                if head is not None and head.sequence > (room.position or 0):
+                    await self._read(room, head)
+            elif _is_behind(room, before, head):
                 self._go_back(room, head)
             elif head is not None and head.sequence > before:
                 await self._read(room, head)
             self._take_early(room)
 
     def _begin(self, room: KeptRoom, head: Stored | None) -> None:
+        # What came since we listen is for the members here, though the head was asked for later than that.
+        early = min(room.early, default=0)
+        if head is not None and 0 < early <= head.sequence:
+            room.begin_before(room.early[early])
+            return
         batch = None
         if head is not None:
             try:
@@ -212,6 +223,7 @@ class Follower:
     def _go_back(self, room: KeptRoom, head: Stored | None) -> None:
         room.has_numbers = head is not None
         room.position = room.tail = 0 if head is None else head.sequence
+        room.early.clear()
         if head is not None:
             self.lost += 1
             logger.error("the last messages of room %r are not in the stream any more: NATS has lost them", room.name)
@@ -271,8 +283,15 @@ class Follower:
                     await self.catch_up(room)
                 except (JetStreamError, BrokerUnavailableError) as error:
                     logger.debug("room %r cannot be looked after now: %s", room.name, error)
+                except Exception:
+                    logger.exception("room %r could not be looked after", room.name)  # the others are all the same
 
         await asyncio.gather(*map(check, rooms))
+
+
+def _is_behind(room: KeptRoom, before: int | None, head: Stored | None) -> bool:
+    """Whether the stream has less than was handled here: forgotten, lost, or not known to who answers."""
+    return before is not None and before == room.position != 0 and (head is None or head.sequence < before)
 
 
 def _follows(room: KeptRoom, stored: Stored) -> bool:

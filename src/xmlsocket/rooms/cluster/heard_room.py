@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 
 from ..broker import Receiver
 from .envelope import ARRIVAL, BYTES, DEPARTURE, FIRST, LAST, MESSAGE, TEXT, Head, Standing, decode, entries_of
+
+logger = logging.getLogger("xmlsocket.cluster")
 
 
 class Peer:
@@ -60,7 +63,7 @@ class HeardRoom:
         count = self.present.get(name, 0)
         self.present[name] = count + 1
         if not count and is_told:
-            self._receiver.receive_arrival(self.name, name)
+            self._tell(self._receiver.receive_arrival, name)
 
     def remove(self, name: str) -> None:
         """A name is in the room on one node less."""
@@ -69,7 +72,14 @@ class HeardRoom:
             self.present[name] = count - 1
         elif count:
             del self.present[name]
-            self._receiver.receive_departure(self.name, name)
+            self._tell(self._receiver.receive_departure, name)
+
+    def _tell(self, receive: Callable[[str, str], None], name: str) -> None:
+        try:
+            receive(self.name, name)
+        except Exception:
+            # Whoever is told must not stop what follows: the other names of a dead node, and the other rooms.
+            logger.exception("who came or left in room %r could not be handed on", self.name)
 
     def names(self, own: Iterable[str]) -> list[str]:
         """Who is in the room: those on this node, then those of the others, each once."""
@@ -126,7 +136,7 @@ class HeardRoom:
             entries = entries_of(body)
             for entry in entries[skipped:]:
                 self._enter(peer, entry, is_alive)
-            peer.seq += len(entries) - skipped
+            peer.seq += max(0, len(entries) - skipped)  # all of it may be older than what the node has said of itself
         elif not skipped:
             peer.seq += 1
             if head.kind == BYTES:
@@ -172,7 +182,10 @@ class HeardRoom:
 
     def _deliver(self, peer: Peer, message: str | bytes) -> None:
         peer.texts += 1
-        self._receiver.receive(self.name, message)
+        try:
+            self._receiver.receive(self.name, message)
+        except Exception:
+            logger.exception("a message of room %r could not be handed on", self.name)
 
     def learn(self, node: str, standing: Standing, *, is_told: bool, is_baseline: bool = True) -> int:
         """Take what a node says of itself when it was asked: where it stands, and all its names.

@@ -1,6 +1,7 @@
 """The few requests to JetStream that kept rooms need. They are alike in all servers since 2.9.
 
-Streams are asked through ``STREAM.MSG.GET``, which only the stream's leader answers: what it says is the newest.
+Streams are asked through ``STREAM.MSG.GET``, which only the stream's leader answers: what it says is the newest, unless
+the servers have just lost each other; see :meth:`JetStream.settle`.
 """
 
 from __future__ import annotations
@@ -117,6 +118,18 @@ class JetStream:
         if sequence > 1:  # to the server 1 means all of them
             await self.ask(f"STREAM.PURGE.{stream}", {"filter": subject, "seq": sequence})
 
+    async def settle(self, stream: str, nobody: str) -> None:
+        """Wait until the servers that have a stream agree on what is in it.
+
+        When servers have lost each other, one that was the leader goes on answering for some seconds with what it knew.
+        A purge, here of nothing, has to be agreed upon.
+
+        Args:
+            stream: Which.
+            nobody: One of its subjects that is never used.
+        """
+        await self.ask(f"STREAM.PURGE.{stream}", {"filter": nobody})
+
     async def _get(self, stream: str, request: Mapping[str, object]) -> Stored | None:
         try:
             found = (await self.ask(f"STREAM.MSG.GET.{stream}", request))["message"]
@@ -133,7 +146,10 @@ class JetStream:
             if isinstance(error.__cause__, NoRespondersError):
                 raise NoJetStreamError(0, "no JetStream answers: it is disabled, or has no leader now") from error
             raise
-        answer: dict[str, Any] = json.loads(message.data)
+        try:
+            answer: dict[str, Any] = json.loads(message.data)
+        except ValueError as error:
+            raise BrokerUnavailableError(f"what answers at {subject} is no JetStream") from error
         refusal = answer.get("error")
         if refusal is not None:
             code, description = int(refusal.get("err_code", 0)), str(refusal.get("description", "no reason given"))

@@ -7,7 +7,6 @@ envelope. Nothing here waits for the broker.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 from collections.abc import Awaitable, Iterator, Sequence
 
@@ -91,8 +90,7 @@ class Live:
         self._speech.flush()
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})
         self._inquiries.close()
         for room in self._rooms.values():
             if room.closing is not None:
@@ -216,7 +214,8 @@ class Live:
             for room, size in inquiry.sizes.items():
                 found[room] = found.get(room, 0) + size
         for room, entry in self._rooms.items():
-            found[room] = len(entry.heard.present)  # it is known exactly
+            if not entry.is_settling:
+                found[room] = len(entry.heard.present)  # it is known exactly
         return {room: size for room, size in found.items() if size}
 
     # Hearing.

@@ -75,12 +75,8 @@ class NameRecords:
             await self._jetstream.ask(f"STREAM.UPDATE.{name}", {**found, **settings})
 
     async def settle(self) -> None:
-        """Wait until all servers that matter agree on the names.
-
-        When servers have lost each other, one that was the leader goes on answering for some seconds with what it knew.
-        A purge, here of nothing, has to be agreed upon.
-        """
-        await self._jetstream.ask(f"STREAM.PURGE.{self._stream}", {"filter": f"$KV.{self._bucket}.nobody"})
+        """Wait until the servers agree on who has which name."""
+        await self._jetstream.settle(self._stream, f"$KV.{self._bucket}.nobody")
 
     async def find(self, name: str) -> Stored | None:
         """Find who has a name."""

@@ -82,14 +82,15 @@ class Nodes:
         for task in (self._task, self._confirming):
             if task is not None:
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+                await asyncio.wait({task})
         self._task = self._confirming = None
         self._say(_BYE)
 
     def _say(self, word: bytes, subject: str | None = None) -> bool:
         payload = b" ".join((_VERSION, self._session.node.encode(), word))
-        return self._session.publish(subject or self._session.subjects.nodes, payload, is_urgent=True)
+        # A goodbye goes after what is waiting, or a sign of life after it would have us live on.
+        is_urgent = word != _BYE
+        return self._session.publish(subject or self._session.subjects.nodes, payload, is_urgent=is_urgent)
 
     def _connected(self, is_connected: bool) -> None:
         if not is_connected:

@@ -83,6 +83,10 @@ class OutgoingQueue:
             await self._waiter
 
 
+def _ignore(message: Msg) -> None:
+    pass
+
+
 class Heard:
     """A subscription that outlives its connections.
 
@@ -108,6 +112,10 @@ class Heard:
             level = logging.DEBUG if self._has_failed else logging.ERROR
             self._has_failed = True
             logger.log(level, "a message from NATS on %s was not understood", self._subject, exc_info=True)
+
+    def stop(self) -> None:
+        """Hand nothing on any more, also of what is on its way until the server knows."""
+        self._callback = _ignore
 
     async def begin(self, nc: NatsClient) -> None:
         """Subscribe on a connection."""

@@ -189,6 +189,7 @@ class Session:
             self._queue.put(Outgoing(act=subscription.begin))
 
         def unsubscribe() -> None:
+            subscription.stop()
             if self._subscriptions.pop(key, None) is not None and self.is_connected:
                 self._queue.put(Outgoing(act=subscription.end))
 

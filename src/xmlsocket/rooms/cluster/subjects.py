@@ -77,6 +77,11 @@ class Subjects:
         """Where a room's kept messages are stored."""
         return f"{self.prefix}.kept.{token_of(room)}"
 
+    @property
+    def nobody_kept(self) -> str:
+        """Like :meth:`kept`, of no room."""
+        return f"{self.prefix}.kept.nobody"
+
     def shown(self, room: str) -> str:
         """Where the server publishes again what it has stored of a room."""
         return f"{self.prefix}.shown.{token_of(room)}"

@@ -137,9 +137,12 @@ class Writer:
                 try:
                     await self._store(room, flight)
                 finally:
+                    if not flight.is_settled:  # by an error in here, or at the end of this node
+                        self.give_up(flight, "this node failed before it knew what became of it; it may have been kept")
                     room.flight = None
                     self._held_up.pop(room.name, None)
         finally:
+            self.refuse_waiting(room, "this node failed")  # nothing waits here unless it did
             room.pump = None
             self._follower.forget(room)
 
@@ -198,7 +201,7 @@ class Writer:
                 sequence = await self._jetstream.store(self._stream, room.subject, payload, batch.previous)
             except ConflictError as conflict:
                 self.conflicts += 1
-                if flight.may_be_stored or conflict.last is None or (room.position or 0) < conflict.last:
+                if flight.may_be_stored or conflict.last is None or (room.position or 0) != conflict.last:
                     await self._learn(room, flight)
             except JetStreamError as error:
                 if not flight.may_be_stored:
