@@ -106,6 +106,11 @@ class KeptRoom:
             self.last_id, self.ceiling, self.has_numbers = batch.last_id, batch.ceiling, True
             self.keep_in_ring(batch.messages())
 
+    def begin_before(self, batch: KeptBatch) -> None:
+        """Stand where the room stood before a batch that is still to be handled."""
+        self.position = self.tail = batch.previous
+        self.last_id, self.ceiling, self.has_numbers = batch.first_id - 1, batch.ceiling, True
+
     def move_to(self, sequence: int, batch: KeptBatch) -> list[KeptMessage]:
         """Stand behind a batch, and have its messages."""
         messages = batch.messages()
