@@ -23,10 +23,6 @@ class Reader:
         """See :meth:`JetStream.settle`."""
         await self._jetstream.settle(self._stream, nobody)
 
-    async def settle(self, nobody: str) -> None:
-        """See :meth:`JetStream.settle`."""
-        await self._jetstream.settle(self._stream, nobody)
-
     async def last(self, subject: str) -> Stored | None:
         """Get a room's last batch."""
         return await self._jetstream.last(self._stream, subject)
