@@ -34,6 +34,14 @@ def test_what_is_kept_on_one_node_is_seen_on_all_in_one_order_and_counted_by_one
     asyncio.run(main())
 
 
+def test_who_has_started_may_keep_at_once(shared_nats, new_prefix):
+    async def main():
+        async with node(shared_nats.url, new_prefix) as one:
+            assert (await one.keep("lobby", "ann", "hi")).id == 1
+
+    asyncio.run(main())
+
+
 def test_two_nodes_that_say_at_full_speed_leave_no_hole_and_no_double(shared_nats, new_prefix):
     async def talk(stream, name, count):
         gate = asyncio.Semaphore(8)

@@ -86,30 +86,35 @@ class KeptStream:
                 history, or something else where the stream has to be.
         """
         self._is_running = True
+        is_prepared = False
         if self._session.is_connected:
             try:
-                await self._prepare_within(self._session.limits.connect_timeout)
+                is_prepared = await self._prepare_within(self._session.limits.connect_timeout)
             except BrokerError:
                 self._is_running = False
                 raise
         self._follower.spawn(self._follower.watch())
-        if self._session.is_connected:
+        if not self._session.is_connected:
+            return
+        if is_prepared and self._preparing is None:
+            self._be_ready()  # at once: who has started it may keep
+        else:
             self._changed(True)
 
-    async def _prepare_within(self, timeout: float) -> None:  # noqa: ASYNC109  # how long it is tried again
+    async def _prepare_within(self, timeout: float) -> bool:  # noqa: ASYNC109  # how long it is tried again
         deadline = time.monotonic() + timeout
         while True:
             try:
                 await self._prepare()
-                return
+                return True
             except BrokerUnavailableError as error:
                 if not self._session.is_connected:
-                    return
+                    return False
                 if time.monotonic() > deadline:
                     if isinstance(error.__cause__, NoJetStreamError):
                         raise BrokerError(f"kept rooms need JetStream: {error}; enable it in nats-server") from error
                     logger.warning("messages cannot be kept yet: %s; trying on", error)
-                    return
+                    return False
             await asyncio.sleep(_RETRY / 5)
 
     async def _prepare(self) -> None:
@@ -156,9 +161,12 @@ class KeptStream:
                     logger.error("messages cannot be kept: %s", error)
                 self._problem = str(error)
             await asyncio.sleep(_RETRY)
+        self._be_ready()
+
+    def _be_ready(self) -> None:
         self._problem = None
         self._follower.is_ready.set()
-        await self._follower.check_all()
+        self._preparing = self._follower.spawn(self._follower.check_all())
 
     def subscribe(self, room: str) -> None:
         """See :class:`Broker`."""
