@@ -242,3 +242,32 @@ def test_what_cannot_wait_is_refused_and_nothing_of_it_is_seen(shared_nats, new_
             assert (await one.keep("lobby", "ann", "again")).id == 11
 
     asyncio.run(main())
+
+
+def test_history_is_read_in_few_requests_where_the_server_can(nats_server):
+    async def main():
+        async with node(nats_server.url) as one, node(nats_server.url, rooms=()) as two:
+            texts = [f"{number} " + "x" * (60_000 if number % 10 == 0 else 10) for number in range(300)]
+            for text in texts:  # each a batch
+                await one.keep("lobby", "ann", text)
+            requests, request, request_many = [], two.session.request, two.session.request_many
+
+            async def count(subject, *arguments, **options):
+                requests.append(subject)
+                return await (request_many if "DIRECT" in subject else request)(subject, *arguments, **options)
+
+            two.session.request = two.session.request_many = count
+            assert [message.text for message in await two.history("lobby", 5, 40)] == texts[5:45]
+            assert len(requests) < 20
+            assert [
+                message.text for message in await two.history("lobby", None, 300)
+            ] == texts  # more than in one answer
+            assert [message.text for message in await two.history("lobby", 290, 300)] == texts[290:]
+
+            async def lag(subject, *arguments, **options):
+                return []  # what it asks has not got them yet
+
+            two.session.request_many = lag
+            assert [message.text for message in await two.history("lobby", 290, 300)] == texts[290:]
+
+    asyncio.run(main())

@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import NoRespondersError
 
-from ...errors import ConfigurationError
+from ...errors import BrokerUnavailableError, ConfigurationError
 from ...limits import ClusterLimits
 from .credentials import Credentials
 
@@ -29,6 +29,7 @@ __all__ = [
     "Msg",
     "NatsClient",
     "NoRespondersError",
+    "NobodyError",
     "Refused",
     "Sink",
     "Subscription",
@@ -45,6 +46,10 @@ _MOST_COMPLAINTS = 20  # of one connection that are logged, each once
 
 class Refused(Exception):  # noqa: N818  # it is an answer, caught in this package
     """A server does not take us, and will not unless somebody changes something."""
+
+
+class NobodyError(BrokerUnavailableError):
+    """The server says that nobody listens where something was asked."""
 
 
 @dataclass(frozen=True, slots=True)

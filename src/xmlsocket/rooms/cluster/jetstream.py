@@ -19,6 +19,8 @@ from .session import Session
 _MESSAGE_NOT_FOUND: Final = 10037
 _WRONG_LAST_SEQUENCE: Final = 10071
 _STREAM_NOT_FOUND: Final = 10059
+_BATCHES_SINCE: Final = (2, 11, 0)
+_BATCH_SIZE: Final = 1_048_576  # bytes of one answer with several messages, more or less
 
 
 class JetStreamError(Exception):
@@ -112,6 +114,26 @@ class JetStream:
     async def next(self, stream: str, subject: str, sequence: int) -> Stored | None:
         """Get the subject's first message with this sequence or a higher one."""
         return await self._get(stream, {"seq": max(sequence, 1), "next_by_subj": subject})
+
+    async def following(self, stream: str, subject: str, sequence: int, count: int) -> list[Stored]:
+        """Get up to ``count`` messages of a subject, the first that have this sequence or a higher one.
+
+        In one request where the server can (since 2.11), which any server that has the stream answers: its latest
+        messages may not have come there yet, so none does not mean that there is none.
+        """
+        version = self._session.server_version
+        if version is None or version < _BATCHES_SINCE or count == 1:
+            found = await self.next(stream, subject, sequence)
+            return [] if found is None else [found]
+        request = {"seq": max(sequence, 1), "next_by_subj": subject, "batch": count, "max_bytes": _BATCH_SIZE}
+        payload = json.dumps(request).encode()
+        try:
+            parts = await self._session.request_many(f"$JS.API.DIRECT.GET.{stream}", payload, timeout=self._timeout)
+        except BrokerUnavailableError as error:
+            if isinstance(error.__cause__, NoRespondersError):
+                return []  # the leader is asked, who says why
+            raise
+        return [Stored(int((part.headers or {})["Nats-Sequence"]), part.data) for part in parts]
 
     async def purge(self, stream: str, subject: str, sequence: int) -> None:
         """Delete the subject's messages with lower sequences."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..broker import KeptMessage
 from .jetstream import JetStream, Stored
 from .kept_envelope import KeptBatch, decode_batch
+
+_AT_ONCE: Final = 256  # batches that are asked for
+_BEFORE: Final = 8  # and of them those before the first message, as `find` stops a little before it
 
 
 class Reader:
@@ -46,16 +51,24 @@ class Reader:
         found: list[KeptMessage] = []
         sequence = await self.find(subject, first, head)
         while sequence <= head.sequence:
-            stored = head if sequence == head.sequence else await self.next(subject, sequence)
-            if stored is None:
+            some = [head] if sequence == head.sequence else await self._following(subject, sequence, count - len(found))
+            if not some:
                 break
-            batch = _decode(stored)
-            if batch is not None:
-                found += [message for message in batch.messages() if first <= message.id]
-                if len(found) >= count:
-                    break
-            sequence = stored.sequence + 1
+            for stored in some:
+                batch = _decode(stored)
+                if batch is not None:
+                    found += [message for message in batch.messages() if first <= message.id]
+            if len(found) >= count:
+                break
+            sequence = some[-1].sequence + 1
         return found[:count]
+
+    async def _following(self, subject: str, sequence: int, count: int) -> list[Stored]:
+        some = await self._jetstream.following(self._stream, subject, sequence, min(count + _BEFORE, _AT_ONCE))
+        if not some:
+            stored = await self.next(subject, sequence)
+            return [] if stored is None else [stored]
+        return some
 
     async def find(self, subject: str, number: int, head: Stored) -> int:
         """Find where to begin to read: at the batch with a message of this number, or a little before.

@@ -18,7 +18,7 @@ from typing import Final
 
 from ...errors import BrokerError, BrokerUnavailableError
 from ...limits import ClusterLimits
-from .connecting import Msg, NatsClient, NoRespondersError, Refused, abort, connect, parse, tls_context
+from .connecting import Msg, NatsClient, NobodyError, NoRespondersError, Refused, abort, connect, parse, tls_context
 from .credentials import Credentials
 from .outgoing import Heard, Outgoing, OutgoingQueue
 from .subjects import Subjects
@@ -90,6 +90,7 @@ class Session:
         self._queue = OutgoingQueue()
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
         self._answers: dict[str, asyncio.Future[Msg]] = {}
+        self._parts: dict[str, list[Msg]] = {}  # of answers that come in several messages
         self.listen(f"{self._inbox}.*", self._answered)
 
     @property
@@ -214,7 +215,7 @@ class Session:
         """
         # Nobody listens there, which the server itself answers, in its place behind everything before it. A ping would
         # not do: nats-py sends those past what is waiting.
-        with contextlib.suppress(_NobodyError):
+        with contextlib.suppress(NobodyError):
             await self.request(f"{self.prefix}.nobody.{self.node}", b"", timeout=self.limits.connect_timeout)
 
     async def request(
@@ -234,12 +235,35 @@ class Session:
                 server says that nobody listens there (as of a JetStream that is disabled), its cause is nats-py's
                 ``NoRespondersError``; then nobody has got the request.
         """
+        return await self._request(secrets.token_hex(8), subject, payload, headers, timeout)
+
+    async def request_many(self, subject: str, payload: bytes, *, timeout: float) -> list[Msg]:  # noqa: ASYNC109  # as above
+        """Publish and wait for all messages of an answer that ends with one that has a status.
+
+        Raises:
+            BrokerUnavailableError: As :meth:`request`; also if the end of the answer does not come.
+        """
+        token = secrets.token_hex(8)
+        parts = self._parts[token] = []
+        try:
+            await self._request(token, subject, payload, None, timeout)
+        finally:
+            del self._parts[token]
+        return parts
+
+    async def _request(
+        self,
+        token: str,
+        subject: str,
+        payload: bytes,
+        headers: Mapping[str, str] | None,
+        timeout: float,  # noqa: ASYNC109  # as above
+    ) -> Msg:
         if not self.is_connected:
             raise BrokerUnavailableError(f"NATS is away: {self._last_error or 'not connected'}")
         if self._queue.size > self.limits.max_outgoing_size * 5 // 4:
             self.dropped += 1
             raise BrokerUnavailableError("too much waits for NATS to take it")
-        token = secrets.token_hex(8)
         answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         self._answers[token] = answer
         self._queue.put(Outgoing(subject, payload, f"{self._inbox}.{token}", dict(headers) if headers else None))
@@ -251,11 +275,15 @@ class Session:
         finally:
             self._answers.pop(token, None)
         if message.headers and message.headers.get("Status") == "503":
-            raise _NobodyError("nobody answers there") from NoRespondersError()
+            raise NobodyError("nobody answers there") from NoRespondersError()
         return message
 
     def _answered(self, message: Msg) -> None:
-        answer = self._answers.get(message.subject.rpartition(".")[2])
+        token = message.subject.rpartition(".")[2]
+        if token in self._parts and "Status" not in (message.headers or ()):
+            self._parts[token].append(message)
+            return
+        answer = self._answers.get(token)
         if answer is not None and not answer.done():
             answer.set_result(message)
 
@@ -370,7 +398,3 @@ class Session:
                 listener(is_connected)
             except Exception:
                 logger.exception("a listener of the NATS session failed")
-
-
-class _NobodyError(BrokerUnavailableError):
-    """The server says that nobody listens there."""
