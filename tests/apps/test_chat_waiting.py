@@ -298,3 +298,26 @@ def test_a_request_that_waits_for_what_was_said_is_read_twice_at_most(runner: Ru
             assert len(read) <= 20 + 2 + 1
 
     runner(test())
+
+
+def test_who_joins_while_the_others_are_out_of_reach_is_told_so_after_the_list(runner: Runner) -> None:
+    async def test() -> None:
+        async with slow_chat("ana") as scene:
+            (ana,) = scene.people
+            scene.broker.is_held = False
+            scene.chat.rooms.receive_state(False)
+            assert "cut-off" in await ana.receive()
+            ana.send('<join room="garden" ref="1"/>', "<ping/>")
+            joined, notice, pong = await ana.receive_many(3)
+            assert joined.startswith('<joined room="garden" ref="1">')
+            assert notice.startswith('<notice room="garden" code="cut-off">')
+            assert pong == "<pong/>"
+            scene.chat.rooms.receive_state(True)
+            assert {*map(str, await ana.receive_many(2))} == {
+                f'<notice room="{room}" code="reconnected">This server is connected with the others again.</notice>'
+                for room in ("garden", "lobby")
+            }
+            ana.send('<join room="kitchen"/>', "<ping/>")
+            assert starts(await ana.receive_many(2)) == ["<joined", "<pong"]
+
+    runner(test())

@@ -55,7 +55,7 @@ from ..limits import ChatLimits, RoomLimits
 from ..net import Connection
 from ..rooms import Broker, Done, KeptMessage, OwnCopy, Room, Rooms
 from . import markup, private
-from .chat_renderer import ChatRenderer, left
+from .chat_renderer import ChatRenderer, cut_off, left
 from .names import clean, fold
 from .requests import Request, RequestError, RequestParser, shorten
 from .turns import Session, Turns, refuse, result_of
@@ -323,6 +323,8 @@ class Chat(Turns):
             self._send_list(
                 session, tag, [("room", room), ("ref", request.ref)], [markup.member(name) for name in names]
             )
+            if tag == "joined" and not self.rooms.is_connected:
+                session.send(cut_off(room))
 
         self.await_result(session, request, self.rooms.broker.present(room), found)
 

@@ -34,11 +34,16 @@ class ChatRenderer(Renderer):
         """Write that the other servers are out of reach, or are there again."""
         if is_connected:
             return _notice(room, "reconnected", "This server is connected with the others again.")
-        sentence = (
-            "This server has lost the connection with the others. Until it is back nothing can be said here, and who "
-            "is elsewhere is not seen."
-        )
-        return _notice(room, "cut-off", sentence)
+        return cut_off(room)
+
+
+def cut_off(room: str) -> str:
+    """Write that the other servers are out of reach, also to somebody who comes into a room meanwhile."""
+    sentence = (
+        "This server has lost the connection with the others. Until it is back nothing can be said here, and who "
+        "is elsewhere is not seen."
+    )
+    return _notice(room, "cut-off", sentence)
 
 
 def left(room: str, name: str, ref: str | None = None) -> str:

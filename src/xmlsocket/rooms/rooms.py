@@ -87,6 +87,9 @@ class Rooms:
         limits: How many rooms and members there may be.
         holders: Is told what comes for names that were claimed of the broker.
 
+    Attributes:
+        is_connected: Whether this node is with the others, as far as it knows; always so where there are none.
+
     Raises:
         ConfigurationError: The address is none, or what speaks to that broker is not installed.
     """
@@ -109,6 +112,7 @@ class Rooms:
         self._rooms: dict[str, Room] = {}
         self._stays: dict[int, dict[str, Membership]] = {}
         self._starting: asyncio.Future[None] | None = None
+        self.is_connected = True
         self.broker.attach(self)
 
     def __len__(self) -> int:
@@ -123,7 +127,7 @@ class Rooms:
         return [name for name, room in self._rooms.items() if room._members]
 
     def get(self, name: str) -> Room | None:
-        """Find a room that has members on this node."""
+        """Find a room that is open on this node: it has members here, or is held."""
         return self._rooms.get(name)
 
     def rooms_of(self, member: Member) -> list[str]:
@@ -280,6 +284,7 @@ class Rooms:
 
     def receive_state(self, is_connected: bool) -> None:
         """See ``Receiver``: the other nodes are out of reach, or are there again."""
+        self.is_connected = is_connected
         for name in list(self._rooms):
             self._announce(name, self._renderer.connection_state(name, is_connected))
 

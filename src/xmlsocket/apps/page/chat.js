@@ -9,6 +9,7 @@ const $ = (id) => document.getElementById(id);
 const HISTORY = 500; // messages to ask for; the server may give fewer
 const NAME_ATTEMPTS = 8; // after a lost connection the server may take our old one for alive for a while
 const ROOMS_INTERVAL = 20_000;
+const HISTORY_PAUSE = 1000; // until it is asked for again, where it could not be told
 
 class Chat {
   constructor() {
@@ -118,13 +119,26 @@ class Chat {
   joined(answer, chooses) {
     const room = this.conversations.open("room", answer.get("room"));
     room.members = answer.children.map((member) => member.get("name"));
+    this.askForHistory(room);
+    if (chooses) this.choose(room);
+    else this.refresh();
+  }
+
+  askForHistory(room) {
     room.beginCatchingUp();
     this.ask("history", { room: room.name, limit: HISTORY }, "", {
       done: () => this.catchUp(room),
-      refused: () => this.catchUp(room), // nothing was ever said here, or it cannot be told now
+      refused: (error) => {
+        const comesLater = error.get("code") === "unavailable"; // otherwise nothing was ever said here
+        this.catchUp(room, !comesLater);
+        if (comesLater) setTimeout(() => this.askAgain(room), HISTORY_PAUSE);
+      },
     });
-    if (chooses) this.choose(room);
-    else this.refresh();
+  }
+
+  askAgain(room) {
+    const isOpen = this.conversations.find("room", room.name) === room;
+    if (isOpen && this.isReady && room.caught === null) this.askForHistory(room);
   }
 
   refuseJoin(name, error) {
@@ -137,13 +151,13 @@ class Chat {
     }
   }
 
-  catchUp(room) {
+  catchUp(room, isWhole = true) {
     const { messages, hasGap } = room.endCatchingUp();
     if (hasGap) this.note(room, "Some messages before these were missed.");
     for (const message of messages) this.show(room, message);
-    // What we said just before the connection was lost may have arrived.
-    room.unsettled = room.unsettled.filter((text) => !messages.some((message) => message.isOwn && message.text === text));
-    this.reportUnsettled(room);
+    // What we said just before the connection was lost may have arrived; only the history tells.
+    if (isWhole) room.unsettled = room.unsettled.filter((text) => !messages.some((message) => message.isOwn && message.text === text));
+    if (isWhole) this.reportUnsettled(room);
     this.refresh();
   }
 
@@ -224,6 +238,11 @@ class Chat {
   /** What a server of several tells a room of itself: it is cut off from the others, or with them again. */
   take_notice(answer) {
     const room = this.conversations.find("room", answer.get("room"));
+    if (answer.get("code") === "cut-off") this.view.showState("cut-off", "Connected, but cut off from other servers");
+    if (answer.get("code") === "reconnected") {
+      this.view.showState("open", "Connected");
+      this.askForRooms();
+    }
     if (room !== null && answer.text !== "") this.note(room, answer.text);
   }
 
