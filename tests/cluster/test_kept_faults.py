@@ -212,6 +212,39 @@ def test_what_is_said_while_a_room_is_opened_is_seen_though_nats_is_slow_to_say_
     asyncio.run(main())
 
 
+def test_a_node_that_is_far_from_nats_is_heard_too_in_a_room_where_a_near_one_never_stops(shared_nats, new_prefix):
+    async def never_stop(stream):
+        while True:
+            await stream.keep("lobby", "ann", "x")
+
+    async def main():
+        async with (
+            Cable(shared_nats.port) as cable,
+            node(shared_nats.url, new_prefix) as near,
+            node(cable.url, new_prefix) as far,
+        ):
+            await opened(near, far)
+            cable.delay = lambda: 0.03
+            talking = [asyncio.create_task(never_stop(near)) for _ in range(3)]
+            try:
+                for number in range(5):
+                    async with asyncio.timeout(20):
+                        await far.keep("lobby", "bob", f"far {number}")
+            finally:
+                for task in talking:
+                    task.cancel()
+                await asyncio.gather(*talking, return_exceptions=True)
+            cable.delay = None
+            await until(lambda: not near.counters["kept_pending"])
+            count = len(near.listener.ids())
+            await until(lambda: far.listener.ids()[-1:] == near.listener.ids()[-1:])
+            assert far.listener.heard["lobby"] == near.listener.heard["lobby"]
+            assert near.listener.ids() == list(range(1, count + 1))
+            assert [text for text in near.listener.texts() if text != "x"] == [f"far {number}" for number in range(5)]
+
+    asyncio.run(main())
+
+
 def test_a_broker_that_stands_still_delays_messages_and_loses_none(nats_server):
     async def main():
         async with node(nats_server.url) as one, node(nats_server.url) as two:

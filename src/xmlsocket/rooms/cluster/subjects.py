@@ -42,7 +42,7 @@ class Subjects:
         ConfigurationError: The prefix is not 1 to 32 letters, digits, ``-`` and ``_``.
     """
 
-    __slots__ = ("ask", "nodes", "prefix")
+    __slots__ = ("ask", "nodes", "prefix", "turns")
 
     def __init__(self, prefix: str) -> None:
         if not _PREFIX.fullmatch(prefix):
@@ -52,6 +52,8 @@ class Subjects:
         """Signs of life of all nodes."""
         self.ask = f"{prefix}.ask"
         """Questions to all nodes about who is where."""
+        self.turns = f"{prefix}.turns"
+        """Of nodes that come too late again and again in a kept room."""
 
     def live(self, room: str) -> str:
         """Live messages, arrivals and departures of a room."""

@@ -22,6 +22,7 @@ from .kept_envelope import KeptBatch
 from .kept_room import Flight, Keep, KeptRoom
 from .numbers import STEP, Numbers
 from .session import Session
+from .turns import Turns
 
 logger = logging.getLogger("xmlsocket.cluster")
 
@@ -83,6 +84,7 @@ class Writer:
         self._clock = clock
         self._stored = stored
         self._batches = 0
+        self._turns = Turns(session)
         self._held_up: dict[str, str] = {}
 
     @property
@@ -126,6 +128,7 @@ class Writer:
     async def _run(self, room: KeptRoom) -> None:
         try:
             while room.waiting:
+                await self._turns.wait(room)
                 try:
                     await self._get_ready(room)
                 except (JetStreamError, BrokerUnavailableError) as error:
@@ -142,6 +145,7 @@ class Writer:
                     room.flight = None
                     self._held_up.pop(room.name, None)
         finally:
+            self._turns.win(room.name)
             self.refuse_waiting(room, "this node failed")  # nothing waits here unless it did
             room.pump = None
             self._follower.forget(room)
@@ -222,7 +226,9 @@ class Writer:
                     await self._learn(room, flight)
             if not flight.is_settled and room.tail != batch.previous:
                 self._take_back(room, flight)  # another batch is in its place, so it can never be stored
+                self._turns.lose(room.name, time.perf_counter() - began)
                 return
+        self._turns.win(room.name)
         if flight.is_lost:
             return
         self.commits += 1
