@@ -92,9 +92,14 @@ def test_a_slow_broker_delays_and_the_journal_adds_up(nats_server, tmp_path):
             await service.enter(one, "ann", "abe")
             await service.enter(two, "bea", "bob")
             await service.flow(40)
-            service.note("the broker is slow, now more and now less")
-            first.delay = second.delay = lambda: chance.uniform(0.0, 0.3)
+            service.note("the broker is slow, and for one of them slower")
+            first.delay = lambda: chance.uniform(0.0, 0.05)
+            second.delay = lambda: chance.uniform(0.05, 0.3)
             await service.flow(80)
+            slow = service.journal.count("accepted", "bea")
+            await service.journal.until(
+                lambda: service.journal.count("accepted", "bea") > slow + 5, "the slower speaks"
+            )
             assert service.journal.count("refused") == 0
             service.note("nothing comes for longer than a node waits for an answer")
             second.delay = lambda: 3.5
