@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 DEADLINE = 20.0
 
-_PORT = re.compile(r"(?<![\d.,-])(843|8080|8081|8082|8443|9000|9339)(?!\d|\.\d)")
+_PORT = re.compile(r"(?<![\d.,-])(843|4222|8080|8081|8082|8443|9000|9339)(?!\d|\.\d)")
 _BLOCK = re.compile(
     r"(?:^<!-- (?P<role>program|script|file|output|start|run)(?:: (?P<name>\S+))? -->\n+)?"
     r"^(?P<indent> *)```(?P<language>[a-z]+)\n(?P<code>.*?)^(?P=indent)```$"
