@@ -312,6 +312,20 @@ def test_many_messages_go_with_few_commits(path):
     run(scene, path)
 
 
+def test_before_the_start_and_after_the_end_nothing_is_kept_and_that_is_told(path):
+    async def play():
+        rooms = Rooms(HistoryBroker(lambda: History(path)))
+        room = rooms.join("lobby", Ears()).room
+        for _ in range(2):
+            for asked in (room.keep("hi"), room.history()):
+                with pytest.raises(BrokerUnavailableError, match="not open"):
+                    await asked
+            await rooms.start()
+            await rooms.close()
+
+    asyncio.run(play())
+
+
 def test_whatever_cannot_be_kept_or_found_is_told_and_the_next_goes_on(path):
     async def scene(rooms, broker):
         room = rooms.join("lobby", Ears()).room

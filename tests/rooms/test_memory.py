@@ -109,3 +109,17 @@ def test_closing_lets_go_of_everything() -> None:
     assert ids(broker) == []
     assert broker.history_bytes == 0
     assert broker.claim("ana").value
+
+
+def test_long_names_of_senders_count_too() -> None:
+    limit = 2_000_000
+    broker = make(max_history_bytes=limit, history_size=1_000_000)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(5_000):
+            broker.keep("a", f"{number}{'x' * 1_000}", "hi")
+        used = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert used < 1.5 * limit

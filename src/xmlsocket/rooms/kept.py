@@ -95,10 +95,10 @@ class HistoryBroker(ProcessBroker):
 
     def keep(self, room: str, sender: str, text: str, origin: object = None) -> Awaitable[KeptMessage]:
         """See :class:`Broker`."""
-        future: asyncio.Future[KeptMessage] = self._loop.create_future()
+        future: asyncio.Future[KeptMessage] = asyncio.get_running_loop().create_future()
         future.add_done_callback(_retrieve)
         if self._thread is None:
-            future.set_exception(BrokerUnavailableError("the history is closed"))
+            future.set_exception(BrokerUnavailableError("the history is not open"))
         elif self._pending >= self._max_pending:
             self._refused += 1
             future.set_exception(BrokerUnavailableError("the disk is slower than what is said"))
@@ -123,9 +123,9 @@ class HistoryBroker(ProcessBroker):
         return self._call(lambda: self._history.find(room, after, limit))
 
     def _call(self, function: Callable[[], Any]) -> Awaitable[Any]:
-        future: asyncio.Future[Any] = self._loop.create_future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._thread is None:
-            future.set_exception(BrokerUnavailableError("the history is closed"))
+            future.set_exception(BrokerUnavailableError("the history is not open"))
         else:
             self._jobs.put(_Call(function, future))
         return future

@@ -128,4 +128,5 @@ class _Ring:
 
 
 def _size_of(message: KeptMessage) -> int:
-    return _MESSAGE_SIZE + sys.getsizeof(message.text)
+    # One sender's messages mostly share the name, but they need not.
+    return _MESSAGE_SIZE + sys.getsizeof(message.text) + len(message.sender)
