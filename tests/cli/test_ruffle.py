@@ -110,11 +110,19 @@ def test_a_file_that_is_not_there_is_written(name, start, tmp_path):
     assert (tmp_path / name).read_text().startswith(start)
 
 
+def test_a_page_that_is_not_there_is_not_written_as_json(tmp_path, capsys):
+    assert run(["ruffle", "config", *TARGET, "--into", str(tmp_path / "new.html")]) == 2
+    assert "--script without --into prints what goes into it" in capsys.readouterr().err.replace("\n", " ")
+    assert not os.listdir(tmp_path)
+
+
 def test_a_file_that_cannot_be_changed_stays_and_is_named(tmp_path, capsys):
     file = tmp_path / "page.html"
     file.write_text("<p>nothing</p>")
     assert run(["ruffle", "config", *TARGET, "--into", str(file)]) == 2
-    assert f"{file}: there is no window.RufflePlayer.config" in capsys.readouterr().err.replace("\n", " ")
+    complaint = capsys.readouterr().err
+    assert f"{file}: there is no window.RufflePlayer.config" in complaint
+    assert "\\n" not in complaint  # an error is one line; a line break in it would show as an escape
     assert file.read_text() == "<p>nothing</p>"
 
 
@@ -327,6 +335,7 @@ def test_what_is_not_there_ends_it_with_2_and_a_sentence(game, capsys, monkeypat
     movie = str(game / "my game.swf")
     for arguments, complaint in (
         (("no.swf",), "there is no movie"),
+        ((str(game / "secret.txt"),), "is no SWF movie: it begins with b'sec'"),
         ((movie, "--base", movie), "must be a folder"),
         ((movie, "--ruffle", str(game / "files")), "there is no ruffle.js"),
         ((movie, "--flashvar", "x"), "NAME=VALUE"),

@@ -94,6 +94,11 @@ def config_command(
         raise ConfigurationError(f"cannot read {into}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{into} is not UTF-8 at byte {error.start}") from error
+    if not before.strip() and into.suffix.lower() in (".html", ".htm"):
+        raise ConfigurationError(
+            f"{into} is empty or not there, and a page is yours to write; "
+            "--script without --into prints what goes into it"
+        )
     if before.strip():
         try:
             after = merge(before, entries)
@@ -187,6 +192,7 @@ def serve_command(
     """Play a movie in the browser: page, Ruffle, gateway and policy answers on one port, until Ctrl-C or SIGTERM."""
     if not movie.is_file():
         raise ConfigurationError(f"there is no movie {movie}")
+    _check_movie(movie)
     if base is not None and not base.is_dir():
         raise ConfigurationError(f"--base must be a folder, which {base} is not")
     host, port = parse_listen(listen)
@@ -217,6 +223,17 @@ def serve_command(
         },
     )
     run_gateway(settings, lambda port: _describe(movie, settings, pages, port))
+
+
+def _check_movie(movie: Path) -> None:
+    """Refuse what no player could play: a movie begins with one of three signatures (SWF specification, header)."""
+    try:
+        with movie.open("rb") as file:
+            start = file.read(3)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the movie {movie}: {error.strerror}") from error
+    if start not in (b"FWS", b"CWS", b"ZWS"):
+        raise ConfigurationError(f"{movie} is no SWF movie: it begins with {start!r}, and those with FWS, CWS or ZWS")
 
 
 def _local_policy(port: int) -> PolicyAnswer:

@@ -92,7 +92,7 @@ def _describe_host(host: str) -> tuple[str, str]:
 
 def _policy(options: ServeOptions, policy_port: int | None) -> str:
     if options.policy is None:
-        return "none, so Flash movies from other hosts cannot connect; --policy FILE lets them"
+        return "none, so Flash Player cannot connect to this port; --policy FILE lets it"
     also = "" if policy_port is None else f", and on port {policy_port}"
     return f"{options.policy}, for whoever asks here{also}"
 

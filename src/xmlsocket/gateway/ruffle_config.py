@@ -248,9 +248,9 @@ def _find_literal(text: str, *, is_html: bool) -> int:
     found = [at for start, end in _scripts(text, is_html=is_html) for at in _assignments(text, start, end)]
     if not found:
         raise ConfigurationError(
-            "there is no window.RufflePlayer.config = {...} in it, and it is no JSON object; add\n"
-            "  window.RufflePlayer = window.RufflePlayer || {}; window.RufflePlayer.config = {};\n"
-            "before Ruffle is loaded, and try again"
+            "there is no window.RufflePlayer.config = {...} in it, and it is no JSON object; put the script "
+            "'window.RufflePlayer = window.RufflePlayer || {}; window.RufflePlayer.config = {};' "
+            "before the one that loads Ruffle, and try again"
         )
     if len(found) > 1:
         lines = " and ".join(str(line_of(text, at)) for at in found)
