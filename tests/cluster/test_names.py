@@ -9,6 +9,7 @@ from tests.cluster.name_holder import QUICK, Holder, HolderProcess, holders
 from tests.net.peers import until
 
 from xmlsocket import BrokerUnavailableError
+from xmlsocket.limits import ClusterLimits
 
 
 def test_of_two_nodes_that_claim_a_name_at_once_exactly_one_has_it(shared_nats, new_prefix):
@@ -244,6 +245,31 @@ def test_without_jetstream_a_claim_says_why_it_fails(make_nats):
         async with holders(1, server.url, "x") as (one,):
             with pytest.raises(BrokerUnavailableError, match="JetStream"):
                 await one.claim("ana")
+
+    asyncio.run(main())
+
+
+def test_names_that_dead_nodes_left_are_swept_away_and_those_of_the_living_stay(shared_nats, new_prefix):
+    async def main():
+        mortal = ClusterLimits(heartbeat_interval=0.3, node_timeout=1.0)
+        async with holders(2, shared_nats.url, new_prefix, mortal) as (one, two):
+
+            async def left():
+                info = f"STREAM.INFO.{one.names._records._stream}"
+                return (await one.names._records._jetstream.ask(info))["state"]["messages"]
+
+            await one.claim_when_free("ana")
+            await two.claim_when_free("bob")
+            for number in range(40):
+                await one.names._records.store(f"left {number}", b"deadnode0000 1", 0)
+            one.names._changed("deadnode0000", False)
+            async with asyncio.timeout(20):
+                while await left() > 2:
+                    await asyncio.sleep(0.05)
+            await until(lambda: one.names._sweep._task.done() and two.names._sweep._task.done())
+            assert await left() == 2
+            assert not await one.claim("bob")
+            assert not await two.claim("ana")
 
     asyncio.run(main())
 

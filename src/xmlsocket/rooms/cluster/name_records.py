@@ -13,6 +13,7 @@ from .subjects import token_of
 
 logger = logging.getLogger("xmlsocket.cluster")
 
+_AT_ONCE: Final = 256  # records that are read
 _SHORTEST_AGE: Final = 0.1  # seconds; the server takes no bucket that forgets sooner
 
 
@@ -82,6 +83,15 @@ class NameRecords:
         """Find who has a name."""
         return await self._jetstream.last(self._stream, self._subject(name))
 
+    async def some(self, sequence: int) -> list[Stored]:
+        """Find some of all records, the first from a revision on; none if there are no more."""
+        everybody = f"$KV.{self._bucket}.>"
+        found = await self._jetstream.following(self._stream, everybody, sequence, _AT_ONCE)
+        if found:
+            return found
+        one = await self._jetstream.next(self._stream, everybody, sequence)
+        return [] if one is None else [one]
+
     async def store(self, name: str, value: bytes, expected: int) -> int:
         """Write a name's record if the one before it is the expected one; returns its revision.
 
@@ -120,3 +130,8 @@ class NameRecords:
             "allow_rollup_hdrs": True,
             "allow_direct": True,
         }
+
+
+def owner_of(record: Stored) -> str:
+    """The node that holds the name."""
+    return record.payload.decode("ascii", "replace").partition(" ")[0]

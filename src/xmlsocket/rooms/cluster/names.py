@@ -23,7 +23,8 @@ from ...errors import BrokerUnavailableError
 from ..broker import Done, Receiver
 from .connecting import Msg, NoRespondersError
 from .jetstream import ConflictError, JetStreamError, Stored
-from .name_records import NameRecords
+from .name_records import NameRecords, owner_of
+from .name_sweep import NameSweep
 from .nodes import Nodes
 from .session import Session, Unsubscribe
 
@@ -51,6 +52,7 @@ class Names:
         self._session = session
         self._nodes = nodes
         self._records = NameRecords(session, replicas)
+        self._sweep = NameSweep(self._records, self._is_dead, session.limits.node_timeout)
         self._receiver: Receiver
         self._held: dict[str, int] = {}  # and the revision of the record
         self._claiming: set[str] = set()
@@ -84,9 +86,11 @@ class Names:
         """Make the buckets, if NATS is there; else the first claim does."""
         with contextlib.suppress(BrokerUnavailableError, JetStreamError):
             await self._records.prepare()
+        self._sweep.begin_soon()
 
     async def close(self) -> None:
         """Give all names back, as far as that goes in a moment; the others follow when the lease has run out."""
+        await self._sweep.close()
         self._doubtful.clear()
         self._left.update(self._held)
         self._held.clear()
@@ -152,7 +156,7 @@ class Names:
                     return found.sequence  # it was stored, and the conflict is with ourselves
                 if found is not None and not await self._is_free(name, found):
                     return None
-                expected, owner = (0, "") if found is None else (found.sequence, _owner_of(found))
+                expected, owner = (0, "") if found is None else (found.sequence, owner_of(found))
             else:
                 self._tell_loser(owner, name)
                 return revision
@@ -165,7 +169,7 @@ class Names:
 
     async def _is_free(self, name: str, record: Stored) -> bool:
         """Whether the record's owner is dead, or alive and does not know of it."""
-        owner = _owner_of(record)
+        owner = owner_of(record)
         if owner == self._session.node:
             return name not in self._held
         if self._nodes.is_alive(owner):
@@ -173,6 +177,12 @@ class Names:
                 return await self._ask(owner, _write(_HELD, name)) == _NO
             except BrokerUnavailableError:
                 return False
+        return await self._is_dead(owner)
+
+    async def _is_dead(self, owner: str) -> bool:
+        """Whether three things say so; see above."""
+        if self._nodes.is_alive(owner):
+            return False
         since = self._session.connected_since
         if since is None or asyncio.get_running_loop().time() - since < self._session.limits.node_timeout:
             return False
@@ -189,7 +199,7 @@ class Names:
             raise BrokerUnavailableError(f"nobody can be found by name now: {error}") from error
         if record is None:
             return None
-        owner = _owner_of(record)
+        owner = owner_of(record)
         if owner == self._session.node:  # taken while we looked, or a leftover
             return self._receiver.receive_private(name, message) if name in self._held else None
         try:
@@ -234,6 +244,7 @@ class Names:
             self._silent[node] = None
             if len(self._silent) > _MOST_SILENT:
                 del self._silent[next(iter(self._silent))]
+            self._sweep.begin_soon()
         elif node in self._silent:
             # Each may have held the other for dead, if their servers had lost each other, and taken its names.
             del self._silent[node]
@@ -273,7 +284,7 @@ class Names:
                 # The server has forgotten ours, or knows less than it did: the record before ours says nothing.
                 await self._write_again(name, revision, found)
                 continue
-            if _owner_of(found) == self._session.node:
+            if owner_of(found) == self._session.node:
                 self._held[name] = found.sequence
             else:
                 self._lose(name)
@@ -282,7 +293,7 @@ class Names:
 
     async def _write_again(self, name: str, revision: int, found: Stored | None) -> None:
         value = f"{self._session.node} {self._claims}".encode()
-        expected, owner = (0, "") if found is None else (found.sequence, _owner_of(found))
+        expected, owner = (0, "") if found is None else (found.sequence, owner_of(found))
         with contextlib.suppress(ConflictError):
             made = await self._records.store(name, value, expected)
             self._tell_loser(owner, name)
@@ -313,10 +324,6 @@ async def _do_all(steps: list[Callable[[], Coroutine[Any, Any, None]]]) -> None:
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-
-
-def _owner_of(record: Stored) -> str:
-    return record.payload.decode("ascii", "replace").partition(" ")[0]
 
 
 def _write(kind: str, name: str, text: str = "") -> bytes:
