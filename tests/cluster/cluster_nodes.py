@@ -24,6 +24,8 @@ from xmlsocket.rooms.cluster import NatsBroker  # noqa: E402
 from xmlsocket.rooms.cluster.session import Session  # noqa: E402
 
 QUICK = ClusterLimits(announce_interval=0.5, unsubscribe_delay=0.1)
+MORTAL = ClusterLimits(announce_interval=0.5, unsubscribe_delay=0.1, heartbeat_interval=0.5, node_timeout=2.0)
+"""Nodes that are held for dead soon."""
 
 
 class Node:
@@ -107,7 +109,7 @@ class NodeProcess:
 
 
 async def _be(url: str, prefix: str, name: str) -> None:
-    broker = NatsBroker(url, prefix=prefix, keeps=False)
+    broker = NatsBroker(url, prefix=prefix, keeps=False, limits=MORTAL)
     broker.attach(Listener())
     with contextlib.suppress(BrokerUnavailableError):
         await broker.start()

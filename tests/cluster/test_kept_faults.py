@@ -270,7 +270,7 @@ def test_a_node_that_starts_while_the_broker_is_away_refuses_and_then_keeps(make
     server = make_nats()
 
     async def main():
-        async with node(server.url) as one:
+        async with node(server.url, cluster=ClusterLimits(connect_timeout=0.5)) as one:
             assert not one.is_ready
             with pytest.raises(BrokerUnavailableError, match="away"):
                 await one.keep("lobby", "ann", "x")
@@ -325,7 +325,7 @@ def test_a_broker_without_jetstream_is_an_error_that_says_so(make_nats, any_nats
 
     async def main():
         with pytest.raises(BrokerError, match="JetStream"):
-            async with node(server.url):
+            async with node(server.url, cluster=ClusterLimits(connect_timeout=0.5)):
                 raise AssertionError("it started")
 
     asyncio.run(main())

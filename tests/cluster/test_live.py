@@ -8,7 +8,7 @@ import time
 
 import pytest
 import trustme
-from tests.cluster.cluster_nodes import QUICK, Node, NodeProcess, nodes, subscribe
+from tests.cluster.cluster_nodes import MORTAL, QUICK, Node, NodeProcess, nodes, subscribe
 from tests.net.peers import until
 
 from xmlsocket import BrokerError, ConfigurationError
@@ -371,7 +371,7 @@ def test_what_a_broker_drops_for_a_node_that_does_not_read_is_counted_to_the_mes
 
 def test_a_dead_node_is_left_by_its_members_everywhere_once_and_a_stopped_one_comes_back(nats_server):
     async def main():
-        async with nodes(2, nats_server.url) as two:
+        async with nodes(2, nats_server.url, limits=MORTAL) as two:
             await subscribe("a", *two)
             killed, stopped = (NodeProcess(nats_server.url, "xmlsocket", name) for name in ("ana", "bob"))
             try:
@@ -381,7 +381,8 @@ def test_a_dead_node_is_left_by_its_members_everywhere_once_and_a_stopped_one_co
                 began = time.monotonic()
                 await until(lambda: all(sorted(gather(node, "-")) == ["ana", "bob"] for node in two))
                 assert await two[0].broker.present("a") == []
-                await asyncio.sleep(max(0.0, 8 - (time.monotonic() - began)))
+                # So long that it, too, holds the others for dead when it goes on.
+                await asyncio.sleep(max(0.0, MORTAL.node_timeout + 0.5 - (time.monotonic() - began)))
                 stopped.send(signal.SIGCONT)
                 await until(lambda: all(gather(node, "+").count("bob") == 2 for node in two))
                 assert all(sorted(gather(node, "-")) == ["ana", "bob"] for node in two)

@@ -7,6 +7,7 @@ import pytest
 from tests.net.peers import until
 
 from xmlsocket import BrokerUnavailableError
+from xmlsocket.limits import ClusterLimits
 from xmlsocket.rooms.cluster.connecting import abort
 from xmlsocket.rooms.cluster.outgoing import Heard
 from xmlsocket.rooms.cluster.session import Session
@@ -125,7 +126,7 @@ def test_closing_a_session_can_be_cancelled(shared_nats, new_prefix, monkeypatch
 
 def test_a_broker_that_hangs_is_given_up_and_found_again(nats_server):
     async def main():
-        one = Session(nats_server.url)
+        one = Session(nats_server.url, limits=ClusterLimits(ping_interval=0.5))
         await one.start()
         nats_server.pause()
         await until(lambda: not one.is_connected)

@@ -189,7 +189,11 @@ class Broker(Protocol):
         ...
 
     def rooms(self) -> Awaitable[dict[str, int]]:
-        """Find the rooms in which any name is present on any node, with how many; as ``present`` finds them."""
+        """Find the rooms in which any name is present on any node, with how many; as ``present`` finds them.
+
+        In rooms to which this node is not subscribed, a name that is present on several nodes counts on each of them:
+        the nodes tell how many there are, not who. Names that are claimed are on one.
+        """
         ...
 
     def tell(self, name: str, message: str) -> Awaitable[str | None]:
