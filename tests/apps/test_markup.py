@@ -82,3 +82,7 @@ def test_what_xml_cannot_say_does_not_make_an_answer_ill_formed(text: str) -> No
 
 def test_a_control_character_of_an_import_is_shown_as_replaced() -> None:
     assert markup.escape_text("a\x01b\ufffe\ud800\n\r") == "a\ufffdb\ufffd\ufffd\n&#13;"
+
+
+def test_a_room_of_the_list_is_written_as_any_element() -> None:
+    assert markup.room('a"<b>', 3) == '<room name="a&quot;&lt;b&gt;" members="3"/>'

@@ -459,6 +459,24 @@ def test_cancelling_one_who_enters_does_not_stop_the_start_for_others() -> None:
     assert rooms.names == []
 
 
+def test_a_start_that_failed_while_nobody_waited_is_tried_again_by_the_next() -> None:
+    broker = CountingBroker(BrokerUnavailableError("away"))
+    rooms = Rooms(broker)
+
+    async def scene() -> None:
+        impatient = asyncio.create_task(rooms.start())
+        await asyncio.sleep(0)
+        impatient.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await impatient
+        await asyncio.sleep(0.01)
+        await rooms.start()
+
+    asyncio.run(scene())
+    assert broker.starts == 2
+    assert broker.is_started
+
+
 def test_the_broker_hears_of_the_first_and_of_the_last_member_of_a_room() -> None:
     broker = CountingBroker()
     rooms = Rooms(broker)

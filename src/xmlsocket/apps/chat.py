@@ -256,9 +256,7 @@ class Chat(Turns):
 
     def _rooms(self, session: Session, request: Request) -> None:
         def found(rooms: dict[str, int]) -> None:
-            entries = [
-                markup.element("room", [("name", name), ("members", str(count))]) for name, count in rooms.items()
-            ]
+            entries = [markup.room(name, count) for name, count in rooms.items()]
             self._send_list(session, "rooms", [("ref", request.ref)], entries)
 
         self.await_result(session, request, self.rooms.broker.rooms(), found)

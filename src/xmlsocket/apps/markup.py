@@ -69,6 +69,12 @@ def member(name: str) -> str:
     return element("member", [("name", name)])
 
 
+@lru_cache(maxsize=50_000)
+def room(name: str, members: int) -> str:
+    """Write a room in the list of rooms. Remembered, for every page asks for the list again and again."""
+    return element("room", [("name", name), ("members", str(members))])
+
+
 def error(code: str, sentence: str, line: int, column: int, ref: str | None = None) -> str:
     """Write why a request was refused."""
     place = (("code", code), ("line", str(line)), ("column", str(column)), ("ref", ref))

@@ -239,15 +239,11 @@ class Rooms:
 
         The broker in memory works without.
         """
-        if self._starting is None:
-            self._starting = asyncio.ensure_future(self.broker.start())
         starting = self._starting
-        try:
-            # Cancelling one who waits must not stop the start for the others.
-            await asyncio.shield(starting)
-        finally:
-            if starting.done() and (starting.cancelled() or starting.exception()) and self._starting is starting:
-                self._starting = None
+        if starting is None or (starting.done() and (starting.cancelled() or starting.exception() is not None)):
+            starting = self._starting = asyncio.ensure_future(self.broker.start())
+        # Cancelling one who waits must not stop the start for the others.
+        await asyncio.shield(starting)
 
     async def close(self) -> None:
         """Close the broker."""
