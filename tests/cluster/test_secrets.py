@@ -187,3 +187,33 @@ def test_a_server_that_asks_for_a_certificate_gets_ours(make_nats, tmp_path):
     asyncio.run(main())
     with pytest.raises(ConfigurationError, match=r"node\.pem"):
         Node(address, tls_certificate=tmp_path / "node.pem", tls_key=tmp_path / "stranger.key")
+
+
+def test_the_permissions_in_the_documentation_are_enough(make_nats, any_nats_binary, tmp_path):
+    subjects = '["xmlsocket.>", "$KV.>", "$JS.API.>", "_INBOX.>"]'
+    (tmp_path / "nats.conf").write_text(
+        "authorization { users: [ { user: ana, password: secret, "
+        f"permissions: {{ publish: {subjects}, subscribe: {subjects} }} }} ] }}\n"
+    )
+    server = make_nats("-c", str(tmp_path / "nats.conf"), binary=any_nats_binary).start()
+    address = server.url.replace("nats://", "nats://ana:secret@")
+
+    async def main():
+        one, two = (Node(address, keeps=True) for _ in range(2))
+        for node in (one, two):
+            await node.broker.start()
+            node.broker.subscribe("a")
+        await until(lambda: one.counters["nodes"] == two.counters["nodes"] == 2)
+        for number in range(20):
+            await one.broker.keep("a", "ana", str(number))
+        await until(lambda: len(two.texts()) == 20)
+        assert len(await two.broker.history("b", None, 20)) == 0
+        assert len(await two.broker.history("a", 3, 20)) == 17
+        assert await one.broker.claim("ana")
+        assert await two.broker.tell("ana", "hi") == "ana has it"
+        assert one.broker.state.is_ready
+        assert two.broker.state.is_ready
+        for node in (one, two):
+            await node.broker.close()
+
+    asyncio.run(main())
