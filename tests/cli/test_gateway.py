@@ -6,6 +6,8 @@ import contextlib
 import signal
 import socket
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -230,3 +232,35 @@ def test_a_file_that_cannot_work_is_told_with_its_name(text, complaint, tmp_path
     said = capsys.readouterr().err
     assert complaint in said
     assert str(file) in said
+
+
+def test_a_gateway_shows_browsers_a_page_with_names_and_no_addresses():
+    with (
+        old_server() as port,
+        gateway("--target", f"chess=localhost:{port}", "--target", f"127.0.0.1:{port}") as daemon,
+    ):
+        where = f"localhost:{daemon.port}"
+        with urllib.request.urlopen(f"http://{where}/", timeout=DEADLINE) as answer:
+            page, policy = answer.read().decode(), answer.headers["Content-Security-Policy"]
+        assert "This is a gateway" in page
+        assert "<code>/chess</code>" in page
+        assert "clients now: 0" in page
+        assert str(port) not in page.replace(where, ""), "the servers' addresses are the operator's affair"
+        assert "no target is the default" in page
+        with urllib.request.urlopen(f"http://{where}/chat.css", timeout=DEADLINE) as answer:
+            assert answer.headers["Content-Type"].startswith("text/css")
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        head = urllib.request.Request(f"http://{where}/", method="HEAD")
+        with urllib.request.urlopen(head, timeout=DEADLINE) as answer:
+            assert (answer.status, answer.read()) == (200, b"")
+        for path in ("chess", "index.html", "elsewhere"):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(f"http://{where}/{path}", timeout=DEADLINE)
+            assert refused.value.code in (404, 426)
+            refused.value.close()
+        with connect(f"ws://{where}/chess", compression=None, open_timeout=DEADLINE) as client:
+            client.send(b"x\0")
+            assert client.recv(DEADLINE) == b"x\0"
+            with urllib.request.urlopen(f"http://{where}/", timeout=DEADLINE) as answer:
+                assert "clients now: 1" in answer.read().decode()

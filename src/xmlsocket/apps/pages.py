@@ -42,6 +42,11 @@ _STATUS: Final = """\
 <body>
 <main class="about">
 <h1>{name}</h1>
+{content}</main>
+</body>
+</html>
+"""
+_CONTENT: Final = """\
 <p>This is an XMLSocket server{summary}. It is running, and there is nothing else to see here.</p>
 <h2>How to connect</h2>
 <dl>
@@ -53,9 +58,6 @@ zero byte</dd>
 <dt>JavaScript of a web page</dt>
 <dd>the same WebSocket with the subprotocol <code>xmlsocket.text</code>: text frames, without the zero byte</dd>
 </dl>
-</main>
-</body>
-</html>
 """
 
 
@@ -73,15 +75,25 @@ def status_pages(name: str, summary: str = "") -> Pages:
     """
 
     def find(request: Request) -> Page | None:
-        if request.path != "/":
-            return _find_file(request.path[1:], request) if request.path in ("/chat.css", "/icon.svg") else None
         said = f" for {name}: {summary}" if summary else ""
-        host = _host_of(request) or "this host and port"
-        texts = {"name": name, "summary": said, "host": host}
-        body = _STATUS.format_map({key: html.escape(text) for key, text in texts.items()})
-        return Page(body.encode(), headers=_headers_for(request))
+        return about_page(request, name, _CONTENT.replace("{summary}", html.escape(said)))
 
     return find
+
+
+def about_page(request: Request, name: str, content: str) -> Page | None:
+    """Make the page at ``/`` that tells what is served, or find a file that it needs.
+
+    Args:
+        request: What was asked for.
+        name: The heading.
+        content: HTML to stand below it; ``{host}`` becomes the host and port that were asked.
+    """
+    if request.path != "/":
+        return _find_file(request.path[1:], request) if request.path in ("/chat.css", "/icon.svg") else None
+    host = _host_of(request) or "this host and port"
+    shown = content.replace("{host}", html.escape(host))
+    return Page(_STATUS.format(name=html.escape(name), content=shown).encode(), headers=_headers_for(request))
 
 
 def _find_file(name: str, request: Request) -> Page | None:

@@ -21,6 +21,7 @@ from ..net import Server
 from ..net.process import new_event_loop, settle_process, tune_process
 from .console import announce, printable
 from .daemon import Stopper, describe_totals, load_certificate
+from .gateway_page import gateway_pages
 from .logs import start_logging
 from .operations import showing, watch
 from .options import KnownLimit
@@ -125,9 +126,10 @@ async def _run(
     host = settings.listen_host
     port = settings.port or find_free_port(host)
     status = watch(stop)
+    pages = options.get("pages") or gateway_pages(settings.targets, lambda: gateway.links)
     async with (
         showing(settings.operations, status, by_default=settings.port != 0) as watched_at,
-        gateway.serve(host, port, **options, **limits) as running,
+        gateway.serve(host, port, **{**options, "pages": pages}, **limits) as running,
     ):
         status.server, status.upstreams, status.count_links = running.server, gateway.upstreams, lambda: gateway.links
         _reload_policy_on_hangup(settings.options.get("policy"), running.server)
