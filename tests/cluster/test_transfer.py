@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -88,6 +89,22 @@ def test_nodes_find_what_was_imported_and_the_numbers_go_on(shared_nats, new_pre
             kept = await outcomes([one.keep("lobby", "bob", "new"), one.keep("other", "bob", "new")])
             assert [message.id for message in kept] == [2005, 8]
             assert one.listener.ids() == [2005], "what is old is found, and not shown as if it were said now"
+
+    asyncio.run(main())
+
+
+def test_history_with_holes_is_found_from_any_number(shared_nats, new_prefix, file):
+    random = Random(7)
+    numbers = sorted(random.sample(range(1, 5000), 900))
+    file.load([*messages("lobby", numbers), *messages("other", range(1, 40))])
+
+    async def main():
+        await load(shared_nats.url, new_prefix, file)
+        async with node(shared_nats.url, new_prefix, rooms=()) as one:
+            await until(lambda: one.is_ready)
+            for after in (0, numbers[0], numbers[-2], numbers[-1], *random.sample(range(5000), 40)):
+                found = await one.history("lobby", after, 7)
+                assert [message.id for message in found] == [number for number in numbers if number > after][:7]
 
     asyncio.run(main())
 

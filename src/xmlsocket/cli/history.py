@@ -164,9 +164,7 @@ def import_history(
     ] = None,
     replace: Annotated[
         bool,
-        typer.Option(
-            "--replace", help="Forget what NATS has of the imported rooms, where it differs.", rich_help_panel=_PANEL
-        ),
+        typer.Option("--replace", help="Forget first what NATS has of the imported rooms.", rich_help_panel=_PANEL),
     ] = False,
 ) -> None:
     """Take over exported messages with their numbers; those that are there already are passed over.
