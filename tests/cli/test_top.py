@@ -228,6 +228,43 @@ def test_top_is_live_survives_the_daemon_and_ends_with_ctrl_c():
             os.close(master)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminals of our own")
+@pytest.mark.parametrize("how", ["q", "Q", "\x03", signal.SIGTERM], ids=["q", "Q", "Ctrl-C", "SIGTERM"])
+def test_top_leaves_the_terminal_as_it_was_however_it_is_ended(how):
+    with watched() as (_, port):
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        before = termios.tcgetattr(slave)
+        env = {**environment(), "TERM": "xterm-256color"}
+        command = [SCRIPT, "top", f"localhost:{port}", "--interval", "0.2"]
+        own = "os.setsid(); os.close(os.open(os.ttyname(0), os.O_RDWR))"  # so that Ctrl-C reaches it
+        code = f"import os, sys; {own}; os.execv(sys.argv[1], sys.argv[1:])"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *command], stdin=slave, stdout=slave, stderr=subprocess.PIPE, env=env
+        )
+        screen = Screen(master)
+        try:
+            screen.wait_for("ready")
+            screen.wait_for("Traffic")
+            os.write(master, b"typed\x1b[A")  # which is neither shown nor a reason to end
+            screen.wait_for("Traffic")
+            screen.wait_for("Traffic")
+            assert "typed" not in screen.text
+            if isinstance(how, str):
+                os.write(master, how.encode())
+            else:
+                process.send_signal(how)
+            assert process.wait(DEADLINE) == (0 if isinstance(how, str) else 128 + how)
+            screen.wait_for(re.escape("\x1b[?1049l"))  # the screen that was there before
+            assert screen.text.rfind("\x1b[?25h") > screen.text.rfind("\x1b[?25l")  # the cursor is shown
+            assert termios.tcgetattr(slave) == before
+        finally:
+            process.kill()
+            process.communicate()
+            os.close(master)
+            os.close(slave)
+
+
 def test_top_says_in_plain_words_that_nothing_listens():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -366,6 +403,21 @@ def test_rates_are_of_all_workers_and_of_a_process_that_started_anew_what_it_has
     assert view.rate("xmlsocket_messages_received_total") == 50
     view.add(look_at(4.0, 10))
     assert view.rate("xmlsocket_messages_received_total") == 10
+
+
+def test_a_worker_that_starts_anew_or_did_not_answer_makes_no_rate_of_what_the_others_have_counted():
+    def looked(at, **workers):
+        samples = [Sample("xmlsocket_clients_total", count, {"worker": name}) for name, count in workers.items()]
+        return Look(at, True, (), (Sample("xmlsocket_build_info", 1, {}), *samples))
+
+    view = View(Address("localhost", 9464))
+    view.add(looked(0.0, one=1_000_000, two=1_000_000))
+    view.add(looked(1.0, one=1_000_010, two=5))
+    assert view.rate("xmlsocket_clients_total") == 15
+    view.add(looked(2.0, one=1_000_020))
+    assert view.rate("xmlsocket_clients_total") == 10
+    view.add(looked(3.0, one=1_000_030, two=900_000))
+    assert view.rate("xmlsocket_clients_total") == 10
 
 
 def test_what_a_service_calls_itself_cannot_write_on_the_terminal():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 import time
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 from rich.live import Live
@@ -12,6 +15,7 @@ from rich.live import Live
 from ..errors import ConfigurationError, OpenError
 from .address import Address
 from .console import out, write_lines
+from .keys import Keys
 from .operations import DEFAULT_PORT
 from .options import with_default
 from .scraping import Look, look, parse_watched
@@ -35,7 +39,7 @@ def top(
     ] = False,
     interval: Annotated[float, typer.Option(metavar="SECONDS", help="Time from one look to the next.")] = 1.0,
 ) -> None:
-    """Show what a running daemon or gateway counts, live, until Ctrl-C.
+    """Show what a running daemon or gateway counts, live, until q or Ctrl-C.
 
     In a pipe it prints once. With --once, rates are those between two looks, so it takes one interval. Exits with 0,
     and with 1 when there is nothing to be seen at the address.
@@ -86,15 +90,22 @@ def _show_live(where: Address, interval: float) -> None:
     view = View(where)
     view.add(look(where))
     due = time.monotonic() + interval
-    with Live(view.render(out.width), console=out, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
-        while True:
-            time.sleep(max(due - time.monotonic(), 0.0))
+    signal.signal(signal.SIGTERM, _leave)  # or the terminal would stay as it is
+    with (
+        Keys(sys.stdin) as keys,
+        Live(view.render(out.width), console=out, screen=True, auto_refresh=False, vertical_overflow="crop") as live,
+    ):
+        while "q" not in keys.wait_until(due):
             due = max(due + interval, time.monotonic())
             try:
                 view.add(look(where))
             except OpenError as error:
                 view.lose(f"still trying: {error}")
             live.update(view.render(out.width), refresh=True)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def add_to(app: typer.Typer) -> None:

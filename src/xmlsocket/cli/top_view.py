@@ -66,14 +66,17 @@ class View:
     def rate(self, name: str, **labels: str) -> float | None:
         """How fast a counter grows, per second; ``None`` before the second look.
 
-        A process that has started anew counts from 0 again: then what it has counted since.
+        A process that has started anew counts from 0 again: then what it has counted since. What was not seen before,
+        as of a worker that did not answer, has not grown.
         """
         if len(self._looks) < 2:
             return None
         before, now = self._looks
-        grown = now.total(name, **labels) - before.total(name, **labels)
-        if grown < 0:
-            grown = now.total(name, **labels)
+        values = {frozenset(sample.labels.items()): sample.value for sample in before.matching(name, **labels)}
+        grown = 0.0
+        for sample in now.matching(name, **labels):
+            value = values.get(frozenset(sample.labels.items()), sample.value)
+            grown += sample.value - value if sample.value >= value else sample.value
         return grown / max(now.at - before.at, 1e-3)
 
     def render(self, width: int) -> RenderableType:
