@@ -570,6 +570,13 @@ class WorkerLimits(LimitSet):
         unit="seconds",
         why="a process that served so long did not die young: the next one is started at once",
     )
+    worker_hang_timeout: float | None = limit(
+        30.0,
+        unit="seconds",
+        why="without an answer, after which a worker is killed and replaced: a handler that blocks its event loop "
+        "keeps all its clients waiting, and few things that are meant take so long",
+        positive=True,
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

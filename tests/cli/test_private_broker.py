@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import re
 import signal
 import stat
+import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.processes import DEADLINE, Client, Daemon, ask, run, serving, until
@@ -268,6 +271,50 @@ def test_what_one_process_kept_is_named_when_several_are_started_and_the_other_w
 
 
 # The server itself
+
+
+@pytest.mark.parametrize("name", ["with a blank", "josé", 'q"uote', "back\\slash", "雪$x"])
+def test_the_folder_may_have_any_name(tmp_path, name):
+    async def start() -> bool:
+        broker = PrivateBroker(tmp_path / name, QUICK)
+        try:
+            await broker.start()
+            return broker.is_running
+        finally:
+            await broker.close()
+
+    assert asyncio.run(start())
+    assert (tmp_path / name / "nats.log").exists()
+
+
+def test_it_is_started_again_where_the_system_refuses_a_process_for_a_while_or_cleaned_its_folder(monkeypatch, caplog):
+    refused: list[int] = []
+    start_process = subprocess.Popen
+
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        if len(refused) < 2:
+            refused.append(1)
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return start_process(*arguments, **options)
+
+    async def main() -> None:
+        broker = PrivateBroker(None, QUICK)
+        await broker.start()
+        try:
+            monkeypatch.setattr(subprocess, "Popen", refuse)
+            folder, pid = Path(str(broker._folder)), broker.pid
+            assert pid is not None
+            (folder / "nats.conf").unlink()
+            os.kill(pid, signal.SIGKILL)
+            async with asyncio.timeout(DEADLINE):
+                while not (broker.restarts and broker.is_running):  # noqa: ASYNC110  # nothing tells of it
+                    await asyncio.sleep(0.02)
+        finally:
+            await broker.close()
+
+    asyncio.run(main())
+    assert len(refused) == 2
+    assert caplog.text.count("does not start (Resource temporarily unavailable): trying again") == 2
 
 
 def test_where_there_is_no_server_the_error_says_what_to_install(tmp_path, monkeypatch):

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
+import urllib.request
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.processes import DEADLINE, SCRIPT, Client, Daemon, ask, environment, run, serving, until
 
 if sys.platform != "linux":
     pytest.skip("workers need Linux", allow_module_level=True)
+
+from xmlsocket.cli import workers
+from xmlsocket.cli.configuration import ServeOptions
+from xmlsocket.cli.daemon import Stopper
+from xmlsocket.cli.worker_process import WorkerProcess, watch_process
+from xmlsocket.cli.workers import Supervisor
 
 QUIET = ("--max-connections", "500")
 POLICY = '<cross-domain-policy><allow-access-from domain="*.example.com" to-ports="8080"/></cross-domain-policy>'
@@ -357,3 +368,225 @@ def test_ctrl_c_at_the_terminal_stops_all_gracefully():
     assert "stopped after" in process.stdout
     process.process.stdout.close()
     process.process.stderr.close()
+
+
+# Workers that hang, leave, or cannot be started
+
+BLOCK = """
+import os, time
+async def handler(connection):
+    async for message in connection:
+        if message == "block":
+            time.sleep(600)
+        await connection.send(f"{os.getpid()} {message}")
+"""
+HANG = ("--worker-hang-timeout", "1.5", "--worker-stable-time", "0")
+
+
+def stop_it(daemon: Daemon, port: int) -> int:
+    victim = workers_of(daemon).pop()
+    os.kill(victim, signal.SIGSTOP)
+    return victim
+
+
+def block_it(daemon: Daemon, port: int) -> int:
+    with Client(port) as client:
+        client.send("who")
+        victim = int(client.receive().split()[0])
+        client.send("block")
+    return victim
+
+
+@pytest.mark.parametrize("hang", [stop_it, block_it])
+def test_a_worker_that_hangs_is_replaced_and_the_log_says_why(hang, tmp_path):
+    write(tmp_path, "game", BLOCK)
+    with serving("game:handler", "--workers", "2", "--operations", "0", *HANG, *QUIET, cwd=tmp_path) as daemon:
+        port = daemon.port
+        before = workers_of(daemon)
+        victim = hang(daemon, port)
+        said = daemon.wait_for(r"worker (\d) \(process (\d+)\) has not answered for 1.5 s \(worker_hang_time", "stderr")
+        assert int(said[2]) == victim
+        until(lambda: is_gone(victim), "it is killed")
+        until(lambda: len(workers_of(daemon)) == 2, "it is replaced")
+        until(lambda: {int(ask(port, "x")[0].split()[0]) for _ in range(20)} == workers_of(daemon), "both serve")
+        assert len(workers_of(daemon) & before) == 1
+        if hang is block_it:
+            daemon.wait_for(r"game\.py\", line 6 in handler", "stderr")  # where it hung
+        watched = int(daemon.wait_for(r"http://localhost:(\d+)/metrics")[1])
+        shown = urllib.request.urlopen(f"http://localhost:{watched}/metrics", timeout=DEADLINE).read().decode()
+        assert 'xmlsocket_worker_restarts_total{reason="hung",worker="supervisor"} 1.0' in shown
+        assert 'xmlsocket_worker_restarts_total{reason="died",worker="supervisor"} 0.0' in shown
+        assert 'xmlsocket_workers{state="missing"} 0.0' in shown
+        assert daemon.stop() == 0
+
+
+def test_with_worker_hang_timeout_none_a_worker_may_block_as_long_as_it_likes(tmp_path):
+    code = BLOCK.replace("600", "2")
+    write(tmp_path, "game", code)
+    arguments = ("game:handler", "--workers", "2", "--worker-hang-timeout", "none", *QUIET)
+    with serving(*arguments, cwd=tmp_path) as daemon:
+        port = daemon.port
+        before = workers_of(daemon)
+        with Client(port) as client:
+            client.send("block")
+            assert client.receive().endswith(" block")
+        assert workers_of(daemon) == before
+        assert daemon.stop() == 0
+        assert daemon.stderr == ""
+
+
+def test_a_supervisor_that_stood_still_itself_replaces_nobody(tmp_path):
+    with serving("echo", "--workers", "2", *HANG, *QUIET) as daemon:
+        port = daemon.port
+        family = [daemon.process.pid, *children(daemon.process.pid)]
+        before = workers_of(daemon)
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        threading.Event().wait(3)
+        for pid in family:
+            os.kill(pid, signal.SIGCONT)
+        assert ask(port, "x") == ["x"]
+        threading.Event().wait(1)  # in which it would be noticed
+        assert workers_of(daemon) == before
+        assert daemon.stop() == 0
+        assert daemon.stderr == ""
+
+
+def test_while_a_worker_ends_because_somebody_else_said_so_its_clients_do_not_wait(tmp_path):
+    code = """
+import asyncio, os
+async def handler(connection):
+    async for message in connection:
+        await connection.send(f"{os.getpid()}")
+        if message == "slow":
+            await asyncio.sleep(600)
+"""
+    write(tmp_path, "game", code)
+    arguments = ("game:handler", "--workers", "2", "--close-timeout", "20", *QUIET)
+    with serving(*arguments, cwd=tmp_path) as daemon, Client(daemon.port) as client:
+        client.send("slow", "never read")
+        victim = int(client.receive())
+        os.kill(victim, signal.SIGTERM)
+        daemon.wait_for("was told to end, and not by the supervising process", "stderr")
+        assert {int(ask(daemon.port, "x")[0]) for _ in range(20)} <= workers_of(daemon) - {victim}
+        until(lambda: len(workers_of(daemon)) == 3, "its successor is there before it has ended")
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait_for("^stopping")
+        daemon.send_signal(signal.SIGTERM)
+
+
+def test_once_the_daemon_stops_clients_are_refused_and_not_left_waiting(tmp_path):
+    code = """
+import asyncio
+async def handler(connection):
+    async for message in connection:
+        await connection.send(message)
+        await asyncio.sleep(600)
+"""
+    write(tmp_path, "game", code)
+    arguments = ("game:handler", "--workers", "2", "--close-timeout", "600", *QUIET)
+    with serving(*arguments, cwd=tmp_path) as daemon, Client(daemon.port) as client:
+        port = daemon.port
+        client.send("x", "y")
+        client.receive()
+        daemon.send_signal(signal.SIGTERM)
+
+        def is_refused() -> bool:
+            try:
+                Client(port).close()
+            except ConnectionRefusedError:
+                return True
+            return False
+
+        until(is_refused, "it is refused")
+        assert daemon.process.poll() is None
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait()
+
+
+def test_a_new_worker_that_dies_while_the_old_one_still_ends_is_replaced_at_once(tmp_path):
+    code = """
+import asyncio, os
+async def handler(connection):
+    async for message in connection:
+        await connection.send(f"{os.getpid()}")
+        if message == "slow":
+            await asyncio.sleep(600)
+"""
+    write(tmp_path, "game", code)
+    arguments = ("game:handler", "--workers", "2", "--close-timeout", "600", *QUIET)
+    with serving(*arguments, cwd=tmp_path) as daemon:
+        port = daemon.port
+        before = workers_of(daemon)
+        clients = {}
+        while clients.keys() != before:  # each old worker has one that it waits for
+            client = Client(port)
+            client.send("slow", "never read")
+            pid = int(client.receive())
+            if clients.setdefault(pid, client) is not client:
+                client.close()
+        daemon.send_signal(signal.SIGHUP)
+        new = until(lambda: workers_of(daemon) - before, "the first new worker").pop()
+        until(lambda: any(int(ask(port, "x")[0]) == new for _ in range(5)), "it serves")
+        os.kill(new, signal.SIGKILL)
+        daemon.wait_for("was ended by SIGKILL: replacing it", "stderr")
+        until(lambda: workers_of(daemon) - before - {new}, "another one")
+        assert before <= workers_of(daemon)
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait_for("^stopping")
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait()
+        for client in clients.values():
+            client.close()
+
+
+def test_a_system_that_gives_no_further_process_is_asked_again_and_the_daemon_goes_on(monkeypatch, caplog):
+    refused: list[int] = []
+
+    class Scarce(WorkerProcess):
+        def __init__(self, task: Any, *more: Any) -> None:
+            if len(started) >= 2 and len(refused) < 3:
+                refused.append(task.slot)
+                raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+            super().__init__(task, *more)
+            started.append(self)
+
+    started: list[WorkerProcess] = []
+    monkeypatch.setattr(workers, "WorkerProcess", Scarce)
+
+    async def main() -> int:
+        options = ServeOptions(app="echo", port=0, workers=2, limits={"worker_backoff_initial": 0.01})
+        supervisor = Supervisor(options)
+        stopper = Stopper()
+        running = asyncio.create_task(supervisor.run(stopper, None))
+        async with asyncio.timeout(DEADLINE):
+            while len(supervisor.find_workers()) < 2:  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0.02)
+            os.kill(started[0].pid, signal.SIGKILL)
+            while len(started) < 3 or len(supervisor.find_workers()) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return await running
+
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGHUP)
+    try:
+        assert asyncio.run(main()) == 0
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), before, strict=True):
+            signal.signal(number, handler)
+    assert refused == [started[0].slot] * 3
+    assert caplog.text.count("cannot be started: Resource temporarily unavailable") == 3
+
+
+def test_where_the_kernel_knows_no_pidfd_the_end_of_a_process_is_noticed_too(monkeypatch):
+    def refuse(pid: int) -> int:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+
+    async def main() -> int:
+        async with asyncio.timeout(DEADLINE):
+            process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(7)"])  # noqa: ASYNC220
+            return await watch_process(process)
+
+    assert asyncio.run(main()) == 7

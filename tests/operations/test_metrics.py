@@ -409,6 +409,13 @@ def test_the_samples_of_workers_stand_side_by_side_with_those_of_their_parent():
     assert health == Health()
 
 
+def test_workers_that_should_be_there_and_are_not_are_counted():
+    status = WorkersStatus(Worker(), lambda: {"2": Worker().ask}, expected=3)
+    samples = asyncio.run(status.samples())
+    assert value(samples, "xmlsocket_workers", state="answering") == 1
+    assert value(samples, "xmlsocket_workers", state="missing") == 2
+
+
 @pytest.mark.parametrize("broken", [Hung, Gone, Mad])
 def test_a_worker_that_does_not_answer_hides_no_other_and_makes_the_service_unready(broken):
     samples, health = shown(Worker([Sample("xmlsocket_rooms", 3)]), broken())

@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from multiprocessing import parent_process
 from pathlib import Path
 from types import FrameType
@@ -163,6 +163,21 @@ async def _serve(
             if app is not None:
                 await app.close()
     announce(describe_totals(server.closed_by_reason, server.traffic, time.monotonic() - began))
+
+
+async def unless(stop: asyncio.Event, doing: Coroutine[Any, Any, None]) -> bool:
+    """Do something, unless told to stop meanwhile; give whether it was done."""
+    task, stopping = asyncio.create_task(doing), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            return False
+        task.result()
+        return True
+    finally:
+        stopping.cancel()
+        task.cancel()
+        await asyncio.gather(task, stopping, return_exceptions=True)
 
 
 def limits_of(service: Service) -> Limits:

@@ -81,6 +81,8 @@ class PrivateBroker:
         self._limits = limits
         self._is_temporary = folder is None
         self._secret = secrets.token_urlsafe(32)
+        self._name = f"xmlsocket-{secrets.token_hex(4)}"
+        self._version: tuple[int, ...] = ()
         self._port = 0
         self._lock: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -107,12 +109,12 @@ class PrivateBroker:
         Raises:
             BrokerError: It does not start, or another daemon uses the folder.
         """
-        version = self._find_version()
+        version = self._version = self._find_version()
         try:
             folder = self._folder = self._make_folder()
             self._lock = await self._take(folder)
             self._port = _find_free_port()
-            self._write_configuration(folder, version)
+            self._write_configuration(folder)
         except OSError as error:
             raise BrokerError(f"cannot use {self._folder} for the workers' NATS server: {error.strerror}") from error
         if version < _SYNCING_VERSION:
@@ -122,11 +124,12 @@ class PrivateBroker:
                 ".".join(map(str, version)),
             )
         for _ in range(self._limits.max_worker_starts):
-            if await self._run():
+            why = await self._try()
+            if why is None:
                 self._keeper = asyncio.create_task(self._keep(), name="private broker")
                 return
             await self._backoff.wait()
-        raise BrokerError(f"the workers' NATS server does not start{self._last_words()}")
+        raise BrokerError(f"the workers' NATS server does not start{why}")
 
     async def close(self) -> None:
         """Stop it, and remove the folder if it was a temporary one."""
@@ -159,18 +162,25 @@ class PrivateBroker:
             self.is_running = False
             self.restarts += 1
             logger.error("the workers' NATS server %s%s: starting it again", describe_end(code), self._last_words())
-            while True:
+            await self._backoff.wait()
+            while (why := await self._try()) is not None:
+                logger.error("the workers' NATS server does not start%s: trying again", why)
                 await self._backoff.wait()
-                if await self._run():
-                    break
-                logger.error("the workers' NATS server does not start%s: trying again", self._last_words())
             logger.warning("the workers' NATS server is back")
+
+    async def _try(self) -> str | None:
+        """Start it once, and give why that was in vain."""
+        try:
+            return None if await self._run() else self._last_words()
+        except OSError as error:  # no process or descriptor is to be had, or the disk is full
+            self._backoff.begin()
+            return f" ({error.strerror})"
 
     async def _run(self) -> bool:
         """Start the process, and wait until it serves or has ended."""
         assert self._folder is not None
         assert self._lock is not None
-        configuration = str(self._folder / "nats.conf")
+        configuration = str(self._write_configuration(self._folder))
         # The lock goes with it: as long as it lives, nobody else starts a second one on its store.
         starter = [sys.executable, "-I", "-S", bound_to_parent.__file__, str(os.getpid())]
         self._process = subprocess.Popen(  # noqa: ASYNC220  # it blocks for a millisecond or two
@@ -244,16 +254,18 @@ class PrivateBroker:
                 f"another daemon uses {folder}; stop that, or choose another folder with --data-dir"
             ) from None
 
-    def _write_configuration(self, folder: Path, version: tuple[int, ...]) -> None:
+    def _write_configuration(self, folder: Path) -> Path:
+        """Write what the server reads at each start, for systems that remove old files from temporary folders."""
+        folder.mkdir(mode=0o700, exist_ok=True)
         store: dict[str, Any] = {
             "store_dir": str(folder),
             "max_memory_store": _MEMORY_BOUND,
             "max_file_store": _STORE_BOUND,
         }
-        if version >= _SYNCING_VERSION:
+        if self._version >= _SYNCING_VERSION:
             store["sync_interval"] = "always"
         configuration = {
-            "server_name": f"xmlsocket-{secrets.token_hex(4)}",
+            "server_name": self._name,
             "host": "127.0.0.1",
             "port": self._port,
             "authorization": {"user": _USER, "password": self._secret},
@@ -265,8 +277,9 @@ class PrivateBroker:
         file = folder / "nats.conf"
         file.unlink(missing_ok=True)
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as target:
-            json.dump(configuration, target, indent=1)
+        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as target:
+            json.dump(configuration, target, indent=1, ensure_ascii=False)  # NATS knows no \u
+        return file
 
     def _log(self) -> Path:
         assert self._folder is not None

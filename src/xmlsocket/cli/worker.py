@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import faulthandler
 import json
 import os
 import signal
@@ -92,6 +93,7 @@ def main(descriptor: int) -> int:
         The exit code, as that of every command.
     """
     tolerate_any_text()
+    faulthandler.enable()  # a worker that hangs is ended by SIGABRT, and says where it hung
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # means something to the supervising process only
     sock = socket.socket(fileno=descriptor)
     task = _receive_task(sock)
@@ -155,7 +157,8 @@ async def _serve(
     rooms = getattr(service.handler, "rooms", None)
     status = watch(stop)
     status.rooms = rooms if isinstance(rooms, Rooms) else None
-    channel = await Channel.open(sock, {"stop": stop.set, **operations_answerers(status)})
+    ending = _Ending(stop, task)
+    channel = await Channel.open(sock, {"stop": ending.order, "ping": lambda: None, **operations_answerers(status)})
     channel.closed.add_done_callback(lambda _: stop.set())
     app, close_timeout = service.app_handler, limits_of(service).close_timeout
     if app is not None:
@@ -167,10 +170,11 @@ async def _serve(
         ):
             status.server = server
             status.start()
-            channel.answerers |= _covering(server, task)
+            channel.answerers |= _covering(server, task, stop)
             settle_process()
             await channel.ask("ready", **_introduce(task, service, server, policy_server))
             await stop.wait()
+            await ending.tell(channel)
             await _stop_accepting(server, policy_server, close_timeout)
             if app is not None:
                 await drain(app.drain, close_timeout)
@@ -195,12 +199,41 @@ def _introduce(
     }
 
 
-def _covering(server: Server[Any], task: Task) -> dict[str, Callable[..., Any]]:
+class _Ending:
+    """Why this worker ends: the supervising process said so, or somebody else, of which it hears then.
+
+    Args:
+        stop: Set when it is to end.
+        task: Whose sockets are let go of.
+    """
+
+    def __init__(self, stop: asyncio.Event, task: Task) -> None:
+        self._stop = stop
+        self._descriptors = {*task.policy_sockets, *(number for row in task.sockets for number in row)}
+        self._was_ordered = False
+
+    def order(self, for_good: bool) -> None:
+        """What the supervising process calls. When all end, clients are refused at once rather than left waiting."""
+        self._was_ordered = True
+        self._stop.set()
+        if for_good:
+            for number in self._descriptors:
+                os.close(number)
+            self._descriptors.clear()
+
+    async def tell(self, channel: Channel) -> None:
+        """Say that somebody else ended it, so that its clients need not wait for its successor."""
+        if not self._was_ordered:
+            with contextlib.suppress(ChannelClosedError, TimeoutError):
+                await channel.ask("leaving", timeout=1.0)
+
+
+def _covering(server: Server[Any], task: Task, stop: asyncio.Event) -> dict[str, Callable[..., Any]]:
     """What lets the supervisor have this worker accept from another slot, whose own worker is gone, for a while."""
     covered: dict[int, list[asyncio.Server]] = {}
 
     async def cover(slot: int) -> None:
-        if slot not in covered:
+        if slot not in covered and not stop.is_set():
             covered[slot] = []
             for sock in _open(task.sockets[slot]):
                 covered[slot].append(await server.accept_from(sock))

@@ -14,8 +14,9 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 from rich.text import Text
 
@@ -23,14 +24,13 @@ from ..errors import CloseReason
 from ..limits import Limits, WorkerLimits, from_options
 from ..net import Traffic
 from ..net.process import new_event_loop, tune_process
-from ..operations import Health, ProcessStatus
 from ..operations.workers import Ask, WorkersStatus
 from . import welcome
 from .backoff import Backoff
-from .channel import AnswerError, ChannelClosedError
 from .configuration import ServeOptions
 from .console import announce, err
-from .daemon import HANGUP, Stopper, describe_stop, describe_totals, refuse_taken_place, stop_signals
+from .covering import Covering
+from .daemon import HANGUP, Stopper, describe_stop, describe_totals, refuse_taken_place, stop_signals, unless
 from .loading import (
     describe_broker,
     describe_history,
@@ -42,6 +42,7 @@ from .loading import (
 from .logs import start_logging
 from .operations import showing
 from .options import LIMITS
+from .own_status import OwnStatus
 from .private_broker import PrivateBroker, find_server
 from .slots import open_slots
 from .worker import Task
@@ -88,7 +89,7 @@ class Supervisor:
 
     Attributes:
         broker: The private broker, if there is one.
-        restarts: How many workers had to be started in place of one that died.
+        restarts: How many workers had to be replaced unasked, by the reason; see ``own_status.py``.
         renewals: How many were replaced because of SIGHUP.
     """
 
@@ -105,9 +106,9 @@ class Supervisor:
         self._closed_by_reason: Counter[CloseReason] = Counter()
         self._traffic = Traffic(0, 0, 0, 0)
         self._lost = 0
-        self._coverings: set[asyncio.Task[None]] = set()
+        self._endings: set[asyncio.Task[None]] = set()
         self.broker: PrivateBroker | None = None
-        self.restarts = 0
+        self.restarts: Counter[str] = Counter()
         self.renewals = 0
 
     async def run(self, stopper: Stopper, descriptors: int | None) -> int:
@@ -121,14 +122,18 @@ class Supervisor:
             await refuse_taken_place(dataclasses.replace(options, path=None, port=options.policy_port))
         self._sockets = open_slots(options)
         self._slots = [Slot(number, Backoff(self._limits)) for number in range(options.workers)]
-        status = WorkersStatus(_OwnStatus(self, stop), self.find_workers)
+        self._covering = Covering(self._slots, is_shared=self._sockets.is_shared)
+        own = OwnStatus(self)
+        own.is_draining = stop.is_set
+        status = WorkersStatus(own, self.find_workers, expected=options.workers)
         has_place = options.path is not None or options.port != 0
         try:
             async with AsyncExitStack() as stack:
                 self.broker = self._choose_broker()
                 if self.broker is not None:
                     stack.push_async_callback(self.broker.close)
-                    await self.broker.start()
+                    if not await unless(stop, self.broker.start()):
+                        return 0
                 line = await stack.enter_async_context(showing(options.operations, status, by_default=has_place))
                 stack.push_async_callback(self._stop_all)
                 code = await self._serve(stop, line, descriptors)
@@ -216,10 +221,9 @@ class Supervisor:
         """The workers that clients come to now, by name."""
         return {str(slot.number + 1): worker.ask for slot, worker in self._serving()}
 
-    def find_missing(self) -> list[int]:
-        """The numbers of the workers, from 1, that do not serve now."""
-        serving = {slot.number for slot, _ in self._serving()}
-        return [slot.number + 1 for slot in self._slots if slot.number not in serving]
+    def find_unserved(self) -> list[int]:
+        """The numbers of the slots, from 1, whose clients wait, as nobody accepts there."""
+        return self._covering.find_unserved()
 
     def _serving(self) -> Iterator[tuple[Slot, WorkerProcess]]:
         for slot in self._slots:
@@ -229,25 +233,68 @@ class Supervisor:
     async def _keep(self, slot: Slot) -> None:
         """Have a worker in a slot, always."""
         while True:
-            if slot.worker is None:
-                slot.worker = await self._bring_up(slot)
-                self._note_filled(slot)
-            worker = slot.worker
-            code = await asyncio.shield(worker.ended)
+            async with slot.lock:  # it may be that one is started because of SIGHUP
+                if slot.worker is None:
+                    slot.worker = await self._bring_up(slot)
+                    self._note_filled(slot)
+                worker = slot.worker
+            is_hung = await self._watch(worker)
             if slot.worker is not worker:
                 continue  # it has been replaced
             slot.worker = None
             slot.is_filled.clear()
-            self._cover_slots()
-            self.restarts += 1
-            if code:
-                self._lost += 1
-                logger.error("worker %d (process %d) %s: replacing it", slot.number + 1, worker.pid, describe_end(code))
+            self._note_loss(worker, is_hung=is_hung)
+            self._covering.update()
+
+    async def _watch(self, worker: WorkerProcess) -> bool:
+        """Wait until a worker is over, or does not answer any more; give whether it hangs."""
+        longest = self._limits.worker_hang_timeout
+        if longest is None:
+            await asyncio.shield(worker.over)
+            return False
+        watching = asyncio.create_task(worker.watch(longest))
+        try:
+            await asyncio.wait({watching, worker.over}, return_when=asyncio.FIRST_COMPLETED)
+            return not worker.over.done()
+        finally:
+            watching.cancel()
+
+    def _note_loss(self, worker: WorkerProcess, *, is_hung: bool) -> None:
+        """Count and say that a worker is gone or going, and see to it that it goes."""
+        which = f"worker {worker.slot + 1} (process {worker.pid})"
+        if is_hung:
+            self.restarts["hung"] += 1
+            self._lost += 1
+            longest = self._limits.worker_hang_timeout
+            logger.error(
+                "%s has not answered for %g s (worker_hang_timeout): a handler blocks its event loop, or the process "
+                "is stopped. Killing and replacing it",
+                which,
+                longest,
+            )
+            self._end(worker.abort())
+        elif worker.has_left:
+            self.restarts["left"] += 1
+            logger.warning("%s was told to end, and not by the supervising process: replacing it", which)
+            self._end(worker.stop(self._close_timeout))
+        else:
+            self.restarts["died"] += 1
+            if not worker.ended.done():  # it closed its channel, or does not end
+                self._end(worker.stop(self._close_timeout))
+                return
+            code = worker.ended.result()
+            self._lost += bool(code)
+            logger.error("%s %s: replacing it", which, describe_end(code))
+
+    def _end(self, ending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(ending)
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
 
     def _note_filled(self, slot: Slot) -> None:
         self._has_served = True
         slot.is_filled.set()
-        self._cover_slots()
+        self._covering.update()
 
     async def _bring_up(self, slot: Slot) -> WorkerProcess:
         """Start a worker until one serves.
@@ -258,21 +305,22 @@ class Supervisor:
         failures = 0
         while True:
             await slot.backoff.wait()
-            slot.backoff.begin()
-            worker = await self._start(slot.number)
-            if worker.serves:
+            worker = await self._start(slot)
+            if worker is not None and worker.serves:
                 return worker
-            code = worker.ended.result()
-            if not self._has_served and code in _EXPLAINED:
-                raise _GaveUpError(code)
+            if worker is not None:
+                code = worker.ended.result() if worker.ended.done() else 0
+                if not self._has_served and code in _EXPLAINED:
+                    raise _GaveUpError(code)
+                logger.error("worker %d %s before it served", slot.number + 1, worker.describe_failure())
             failures += 1
-            logger.error("worker %d %s before it served", slot.number + 1, describe_end(code))
             if failures >= self._limits.max_worker_starts and not any(self._serving()):
                 logger.critical("no worker serves, and %d starts were in vain: giving up", failures)
                 raise _GaveUpError(1)
 
-    async def _start(self, number: int) -> WorkerProcess:
-        """Start a process, and wait until it serves or has ended."""
+    async def _start(self, slot: Slot) -> WorkerProcess | None:
+        """Start a process, and wait until it serves or has ended; ``None`` if the system allows no further one."""
+        slot.backoff.begin()
         sockets = self._sockets
         options, url = self._options, None
         if self.broker is not None:
@@ -281,14 +329,18 @@ class Supervisor:
         elif options.broker:
             url = ",".join(options.broker)
         task = Task(
-            slot=number,
+            slot=slot.number,
             sockets=[[sock.fileno() for sock in row] for row in sockets.sockets],
             policy_sockets=[sock.fileno() for sock in sockets.policy_sockets],
             lifeline=self._lifeline[0],
             broker=url,
             options=options,
         )
-        worker = WorkerProcess(task, sockets.descriptors, self._note_totals)
+        try:
+            worker = WorkerProcess(task, sockets.descriptors, self._note_totals)
+        except OSError as error:
+            logger.error("worker %d cannot be started: %s", slot.number + 1, error.strerror)
+            return None
         self._processes.add(worker)
         worker.ended.add_done_callback(lambda _: self._forget(worker))
         try:
@@ -306,33 +358,6 @@ class Supervisor:
         self._closed_by_reason.update({CloseReason[name]: count for name, count in closed_by_reason.items()})
         self._traffic += Traffic(*traffic)
 
-    # Slots whose worker is gone
-
-    def _cover_slots(self) -> None:
-        """Have somebody accept from slots without a worker, and nobody else from the others."""
-        if self._sockets.is_shared:
-            return
-        standby = next((worker for _, worker in self._serving()), None)
-        for slot in self._slots:
-            is_served = slot.worker is not None and slot.worker.serves
-            if slot.cover is not None and (is_served or not slot.cover.serves):
-                self._order(slot.cover, "uncover", slot.number)
-                slot.cover = None
-            if not is_served and slot.cover is None and standby is not None:
-                slot.cover = standby
-                self._order(standby, "cover", slot.number)
-
-    def _order(self, worker: WorkerProcess, what: str, number: int) -> None:
-        async def order() -> None:
-            try:
-                await worker.ask(what, slot=number)
-            except (ChannelClosedError, AnswerError) as error:
-                logger.debug("%r does not %s slot %d: %s", worker, what, number + 1, error)
-
-        task = asyncio.get_running_loop().create_task(order())
-        self._coverings.add(task)
-        task.add_done_callback(self._coverings.discard)
-
     # SIGHUP
 
     async def _renew_when_asked(self) -> None:
@@ -346,17 +371,16 @@ class Supervisor:
     async def _renew_all(self) -> bool:
         for slot in self._slots:
             await slot.is_filled.wait()
-            worker = await self._start(slot.number)
-            if not worker.serves:
-                end = describe_end(worker.ended.result())
-                logger.error("the new worker %d %s: the old one stays, and those after it", slot.number + 1, end)
-                return False
-            old, slot.worker = slot.worker, worker
-            slot.is_filled.set()
+            async with slot.lock:
+                worker = await self._start(slot)
+                if worker is None or not worker.serves:
+                    end = "cannot be started" if worker is None else worker.describe_failure()
+                    logger.error("the new worker %d %s: the old one stays, and those after it", slot.number + 1, end)
+                    return False
+                old, slot.worker = slot.worker, worker
+                self._note_filled(slot)
             self.renewals += 1
             if old is not None:
-                old.is_stopping = True
-                self._cover_slots()
                 await old.stop(self._close_timeout)
         return True
 
@@ -364,25 +388,4 @@ class Supervisor:
 
     async def _stop_all(self) -> None:
         self._sockets.close()
-        await asyncio.gather(*(worker.stop(self._close_timeout) for worker in list(self._processes)))
-
-
-class _OwnStatus(ProcessStatus):
-    """The status of the supervising process, which serves nobody itself."""
-
-    def __init__(self, supervisor: Supervisor, stop: asyncio.Event) -> None:
-        super().__init__()
-        self._supervisor = supervisor
-        self.is_draining = stop.is_set
-
-    async def health(self) -> Health:
-        """See :class:`ProcessStatus`."""
-        return Health(obstacles=tuple(self._find_obstacles()))
-
-    def _find_obstacles(self) -> Iterator[str]:
-        if self.is_draining():
-            yield "it is stopping"
-        if self._supervisor.broker is not None and not self._supervisor.broker.is_running:
-            yield "the workers' NATS server is not running"
-        for number in self._supervisor.find_missing():
-            yield f"worker {number} is not running"
+        await asyncio.gather(*(worker.stop(self._close_timeout, for_good=True) for worker in list(self._processes)))

@@ -119,7 +119,11 @@ _BROKER: Final = _section(
     Metric(
         "xmlsocket_broker_live_gaps_total", "counter", "Times that something live of another node was lost on the way"
     ),
-    Metric("xmlsocket_broker_live_missed_messages_total", "counter", "Messages, arrivals and departures lost so"),
+    Metric(
+        "xmlsocket_broker_live_missed_messages_total",
+        "counter",
+        "Messages lost so; who came and went meanwhile is not among them, and is put right by the node itself",
+    ),
     Metric("xmlsocket_broker_live_rooms_heard", "gauge", "Rooms that this node listens to"),
     Metric("xmlsocket_broker_live_rooms_spoken", "gauge", "Rooms in which this node has said something lately"),
     Metric(
@@ -184,6 +188,15 @@ _PROCESS: Final = _section(
     Metric("xmlsocket_uptime_seconds", "gauge", "Since the start"),
     Metric(
         "xmlsocket_workers", "gauge", "Worker processes by whether they answer; only with several workers", ("state",)
+    ),
+    Metric(
+        "xmlsocket_worker_restarts_total", "counter", "Workers that had to be replaced unasked, by reason", ("reason",)
+    ),
+    Metric("xmlsocket_worker_renewals_total", "counter", "Workers that were replaced because of SIGHUP"),
+    Metric(
+        "xmlsocket_private_broker_restarts_total",
+        "counter",
+        "Times that the NATS server between the workers had to be started again",
     ),
     Metric("process_cpu_seconds_total", "counter", "Processor time, user and system"),
     Metric("process_resident_memory_bytes", "gauge", "Memory in use"),

@@ -40,13 +40,20 @@ class WorkersStatus:
         own: The parent's.
         workers: Gives the workers that clients may come to now, by name; each with a way to ask it.
         limits: How long they may take.
+        expected: How many there should be; those that are not there are counted as missing.
     """
 
     def __init__(
-        self, own: Status, workers: Callable[[], Mapping[str, Ask]], limits: OperationsLimits | None = None
+        self,
+        own: Status,
+        workers: Callable[[], Mapping[str, Ask]],
+        limits: OperationsLimits | None = None,
+        *,
+        expected: int = 0,
     ) -> None:
         self._own = own
         self._workers = workers
+        self._expected = expected
         self._timeout = (limits or OperationsLimits()).worker_timeout
 
     def start(self) -> None:
@@ -61,7 +68,11 @@ class WorkersStatus:
         """Gather those of every worker that answers in time, and the parent's own."""
         own, answers = await asyncio.gather(self._own.samples(), self._ask_all("samples", from_json))
         answered = {name: samples for name, samples in answers.items() if samples is not None}
-        counts = {"answering": len(answered), "silent": len(answers) - len(answered)}
+        counts = {
+            "answering": len(answered),
+            "silent": len(answers) - len(answered),
+            "missing": max(0, self._expected - len(answers)),
+        }
         return [
             *(Sample("xmlsocket_workers", count, {"state": state}) for state, count in counts.items()),
             *merge({**answered, PARENT: own}),
