@@ -148,7 +148,7 @@ async def _serve(
                 answering_policy(options, inherited.policy) as policy_server,
             ):
                 watched.status.server = server
-                _reload_policy_on_hangup(options, server, policy_server)
+                _reload_on_hangup(options, context, server, policy_server)
                 settle_process()
                 began = time.monotonic()
                 for line in welcome.describe(options, _started(options, service, server, policy_server, watched.line)):
@@ -321,22 +321,29 @@ async def answering_policy(
         yield server
 
 
-def _reload_policy_on_hangup(options: ServeOptions, server: Server[Any], policy_server: PolicyServer | None) -> None:
-    """Read the policy file anew at SIGHUP, as daemons do; a file with an error in it changes nothing."""
+def _reload_on_hangup(
+    options: ServeOptions, context: ssl.SSLContext | None, server: Server[Any], policy_server: PolicyServer | None
+) -> None:
+    """Read policy file and certificate anew at SIGHUP, as daemons do; a file with an error in it changes nothing."""
 
     def reload() -> None:
-        if options.policy is None:
-            logger.warning("SIGHUP reads the policy file anew, and there is none")
-            return
+        if options.policy is None and context is None:
+            logger.warning("SIGHUP reads the policy file and the certificate anew, and there is neither")
         try:
             if (answer := _policy_of(options)) is not None:
                 server.reload_policy(answer)
-            if policy_server is not None:
-                policy_server.reload()
+                if policy_server is not None:
+                    policy_server.reload()
+                announce(f"read {printable(str(options.policy))} anew")
         except ConfigurationError as error:
             logger.error("the old policy stays: %s", error)
-        else:
-            announce(f"read {printable(options.policy)} anew")
+        try:
+            if context is not None and options.tls_cert is not None:
+                load_certificate(options.tls_cert, options.tls_key)  # on trial: half a change would spoil the context
+                context.load_cert_chain(options.tls_cert, options.tls_key)
+                announce(f"read {printable(options.tls_cert)} anew; connections that are open keep the old certificate")
+        except (ConfigurationError, OSError) as error:
+            logger.error("the old certificate stays: %s", error)
 
     if HANGUP is not None and HANGUP not in stop_signals():
         asyncio.get_running_loop().add_signal_handler(HANGUP, reload)
