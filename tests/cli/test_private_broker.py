@@ -21,6 +21,8 @@ from tests.cli.test_workers import QUIET, children, command_of, is_gone, workers
 
 from xmlsocket.cli import private_broker
 from xmlsocket.cli.backoff import Backoff
+from xmlsocket.cli.configuration import ServeOptions
+from xmlsocket.cli.loading import make_broker
 from xmlsocket.cli.private_broker import PrivateBroker
 from xmlsocket.errors import BrokerError, ConfigurationError
 from xmlsocket.limits import WorkerLimits
@@ -440,3 +442,12 @@ def test_sighup_under_talk_loses_nothing_that_was_accepted_and_doubles_nothing(t
         assert {text for text, outcome in journal.items() if outcome == "accepted"} <= set(kept) <= set(journal)
         assert not {text for text, outcome in journal.items() if outcome == "refused"} & set(kept)
         assert daemon.stop() == 0
+
+
+def test_without_nats_py_a_broker_is_an_error_that_says_what_to_install(monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "nats" or "rooms.cluster" in name]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "nats", None)
+    options = ServeOptions(broker=("nats://localhost:4222",))
+    with pytest.raises(ConfigurationError, match=r'nats-py: pip install "xmlsocket\[cluster\]"'):
+        make_broker(options, keeps=True)
