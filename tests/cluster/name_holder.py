@@ -22,7 +22,7 @@ from xmlsocket.rooms.cluster.names import Names  # noqa: E402
 from xmlsocket.rooms.cluster.nodes import Nodes  # noqa: E402
 from xmlsocket.rooms.cluster.session import Session  # noqa: E402
 
-QUICK = ClusterLimits(heartbeat_interval=0.5, node_timeout=2.0, connect_timeout=2.0)
+QUICK = ClusterLimits(heartbeat_interval=0.4, node_timeout=1.5, connect_timeout=2.0)
 
 
 class Holder:

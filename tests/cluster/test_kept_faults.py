@@ -73,7 +73,7 @@ def test_when_the_answer_is_lost_the_message_is_accepted_once_and_the_sender_is_
     async def main():
         async with (
             Cable(shared_nats.port) as cable,
-            node(cable.url, new_prefix) as one,
+            node(cable.url, new_prefix, cluster=ClusterLimits(store_timeout=0.4, announce_interval=1.0)) as one,
             node(shared_nats.url, new_prefix) as two,
         ):
             await opened(one, two)
@@ -270,7 +270,7 @@ def test_a_node_that_starts_while_the_broker_is_away_refuses_and_then_keeps(make
     server = make_nats()
 
     async def main():
-        async with node(server.url, cluster=ClusterLimits(connect_timeout=0.5)) as one:
+        async with node(server.url, cluster=ClusterLimits(connect_timeout=0.5, store_timeout=0.5)) as one:
             assert not one.is_ready
             with pytest.raises(BrokerUnavailableError, match="away"):
                 await one.keep("lobby", "ann", "x")

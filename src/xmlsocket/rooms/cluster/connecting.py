@@ -261,11 +261,11 @@ def _text_of(error: BaseException) -> str:
 
 def _as_answer(error: BaseException, *, is_certified: bool) -> Exception:
     text = _text_of(error)
-    if isinstance(error, ssl.SSLError):
-        return Refused(f"TLS: {text}")
-    if is_certified and isinstance(error, ConnectionError):
+    if is_certified and (isinstance(error, ConnectionError) or "ALERT" in text):
         # In TLS 1.3 a server looks at our certificate when the handshake is over for us, and its reason may get lost.
         return Refused(f"TLS: the server asks for a certificate, and hung up on ours or the lack of one ({text})")
+    if isinstance(error, ssl.SSLError):
+        return Refused(f"TLS: {text}")
     if isinstance(error, TimeoutError) or "Authentication Timeout" in text:  # the server, or this node, is busy
         return OSError("it does not answer in time")
     if isinstance(error, nats.errors.Error) and any(word in text.lower() for word in ("authori", "authenti", "tls")):
