@@ -22,6 +22,7 @@ from typing import Any, Final
 from ...errors import BrokerUnavailableError
 from ..broker import Done, Receiver
 from .connecting import Msg, NoRespondersError
+from .envelope import decode, encode
 from .jetstream import ConflictError, JetStreamError, Stored
 from .name_records import NameRecords, owner_of
 from .name_sweep import NameSweep
@@ -31,7 +32,7 @@ from .session import Session, Unsubscribe
 logger = logging.getLogger("xmlsocket.cluster")
 
 _VERSION: Final = "1"
-_HELD, _TAKEN, _TELL = "held", "taken", "tell"
+_HELD, _TAKEN, _TELL, _BACK = "held", "taken", "tell", "back"
 _YES, _NO = "yes", "no"
 _ATTEMPTS: Final = 5  # of one claim, each lost to somebody who wrote the record meanwhile
 _AT_ONCE: Final = 64  # records that are looked up or deleted at a time
@@ -181,12 +182,17 @@ class Names:
 
     async def _is_dead(self, owner: str) -> bool:
         """Whether three things say so; see above."""
+        if not owner:
+            return True  # somebody deleted the record with NATS's own tools
         if self._nodes.is_alive(owner):
             return False
         since = self._session.connected_since
         if since is None or asyncio.get_running_loop().time() - since < self._session.limits.node_timeout:
             return False
-        return not await self._records.has_lease(owner)
+        if await self._records.has_lease(owner):
+            return False
+        self._note_silence(owner)  # if it is not dead after all, it has to be told
+        return True
 
     async def _tell(self, name: str, message: str) -> str | None:
         request = _write(_TELL, name, message)
@@ -214,15 +220,17 @@ class Names:
 
     async def _ask(self, node: str, request: bytes) -> str:
         subject, timeout = self._session.subjects.names(node), self._session.limits.connect_timeout
-        return (await self._session.request(subject, request, timeout=timeout)).data.decode()
+        return decode((await self._session.request(subject, request, timeout=timeout)).data)
 
     def _asked(self, message: Msg) -> None:
-        version, kind, name, text = message.data.decode().split("\0", 3)
+        version, kind, name, text = decode(message.data).split("\0", 3)
         if version != _VERSION:
             raise ValueError(f"version {version!r} of a node that is newer or older than this one")
         if kind == _TAKEN:
             if name in self._held:
                 self._doubt([name])
+        elif kind == _BACK:
+            self._doubt_all()
         elif kind == _HELD:
             self._answer(message, _YES if name in self._held or name in self._claiming else _NO)
         elif kind == _TELL:
@@ -230,7 +238,7 @@ class Names:
             self._answer(message, "-" if answer is None else f"+{answer}")
 
     def _answer(self, message: Msg, answer: str) -> None:
-        self._session.publish(message.reply, answer.encode())
+        self._session.publish(message.reply, encode(answer))
 
     # What is put right afterwards.
 
@@ -241,14 +249,19 @@ class Names:
 
     def _changed(self, node: str, is_alive: bool) -> None:
         if not is_alive:
-            self._silent[node] = None
-            if len(self._silent) > _MOST_SILENT:
-                del self._silent[next(iter(self._silent))]
+            self._note_silence(node)
             self._sweep.begin_soon()
         elif node in self._silent:
-            # Each may have held the other for dead, if their servers had lost each other, and taken its names.
+            # Each may have held the other for dead, if their servers had lost each other, and taken its names; or only
+            # this one did, and the other does not know of it.
             del self._silent[node]
+            self._session.publish(self._session.subjects.names(node), _write(_BACK, ""))
             self._doubt_all()
+
+    def _note_silence(self, node: str) -> None:
+        self._silent[node] = None
+        if len(self._silent) > _MOST_SILENT:
+            del self._silent[next(iter(self._silent))]
 
     def _doubt_all(self) -> None:
         self._doubt(self._held)
@@ -327,7 +340,7 @@ async def _do_all(steps: list[Callable[[], Coroutine[Any, Any, None]]]) -> None:
 
 
 def _write(kind: str, name: str, text: str = "") -> bytes:
-    return "\0".join((_VERSION, kind, name, text)).encode("utf-8", "surrogatepass")
+    return encode("\0".join((_VERSION, kind, name, text)))
 
 
 def _look_at(claim: asyncio.Future[bool]) -> None:
