@@ -13,12 +13,16 @@ connects where: each member is on a node at random. A message then costs
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 COSTS: Final = Path(__file__).with_name("costs.json")
+ALONE: Final = "alone"
+"""The costs of messages that come one by one: the most that each can cost, so what to plan with."""
+BUSY: Final = "busy"
+"""The costs when nodes have all they can do, and do several messages at once."""
 USABLE: Final = 0.6
 """How much of a core may be in use on average; above it the waiting times grow fast (see the simulation)."""
 
@@ -49,14 +53,16 @@ class Costs:
     room_memory: float
     idle: float
 
-    @classmethod
-    def load(cls) -> Costs:
-        """Read what was measured last."""
-        return cls(**json.loads(COSTS.read_text())["costs"])
 
-    def save(self, facts: dict[str, str]) -> None:
-        """Write it for the next time, with what was measured where."""
-        COSTS.write_text(json.dumps({"costs": asdict(self), "facts": facts}, indent=2) + "\n")
+def load_costs(name: str) -> Costs:
+    """Read what was measured last, ``ALONE`` or ``BUSY``."""
+    return Costs(**json.loads(COSTS.read_text())[name])
+
+
+def save_costs(measured: Mapping[str, Costs], facts: dict[str, str]) -> None:
+    """Write them for the next time, with what was measured where."""
+    content = {name: asdict(costs) for name, costs in measured.items()}
+    COSTS.write_text(json.dumps({**content, "facts": facts}, indent=2) + "\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Final
 from .costs import SERVER
 from .daemon import Daemon, run_daemon
 from .load import Found, Load, run_load
-from .model import Costs, Service, forecast
+from .model import BUSY, Service, forecast, load_costs
 
 LOAD: Final = Load(connections=2_000, members=10, speakers=2, depth=4, seconds=5.0, settle=2.0)
 WORKERS: Final = (1, 2)
@@ -58,7 +58,7 @@ def forecast_rate(workers: int, cores: float, load_cost: float) -> float:
 
     ``load_cost`` is what the load generator needs for a delivery, in processor seconds.
     """
-    costs = Costs.load()
+    costs = load_costs(BUSY)  # as the load comes as fast as it is answered
     service = Service(workers, LOAD.connections, 1.0, (LOAD.members,), uses_broker=workers > 1)
     told = forecast(service, costs)
     work = told.node_load * workers + told.broker_load + told.deliveries * load_cost
