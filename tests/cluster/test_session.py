@@ -158,3 +158,29 @@ def test_who_has_unsubscribed_gets_nothing_that_was_on_its_way(shared_nats, new_
         await two.close()
 
     asyncio.run(main())
+
+
+def test_what_is_urgent_goes_before_everything_that_waits_in_its_own_order(shared_nats, new_prefix):
+    async def main():
+        one, two = Session(shared_nats.url, prefix=new_prefix), Session(shared_nats.url, prefix=new_prefix)
+        await one.start()
+        await two.start()
+        got = []
+        await two.subscribe(f"{new_prefix}.a", lambda message: got.append(message.data))
+        for _ in range(100):
+            assert one.publish(f"{new_prefix}.a", b"much")
+        assert one.publish(f"{new_prefix}.a", b"first", is_urgent=True)
+        assert one.publish(f"{new_prefix}.a", b"second", is_urgent=True)
+        answers = []
+        late = asyncio.create_task(one.flush())
+        early = asyncio.create_task(one.flush(is_urgent=True))
+        for name, task in (("late", late), ("early", early)):
+            task.add_done_callback(lambda _, name=name: answers.append(name))
+        await asyncio.wait({late, early}, timeout=10)
+        assert answers == ["early", "late"]
+        await until(lambda: len(got) == 102)
+        assert got == [b"first", b"second", *[b"much"] * 100]
+        await one.close()
+        await two.close()
+
+    asyncio.run(main())

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 DEFAULT_PORT = 4222
-_BUFFER_SIZE = 262_144
+_BUFFER_SIZE = 2_097_152  # one such goes to the socket before the next is filled, and a busy loop looks seldom
 _CLOSE_TIMEOUT = 0.5
 _MOST_COMPLAINTS = 20  # of one connection that are logged, each once
 
@@ -229,18 +229,9 @@ async def connect(
                 disconnected_cb=ended,
                 closed_cb=ended,
                 name=f"xmlsocket {name}",
-                # Whatever ends this connection, the session makes the next one. With one "reconnect" allowed, a first
-                # connect ends after two attempts; with none it would never.
-                allow_reconnect=False,
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0,
-                connect_timeout=limits.connect_timeout,  # type: ignore[arg-type]  # a float does
-                ping_interval=limits.ping_interval,  # type: ignore[arg-type]  # a float does
-                max_outstanding_pings=2,
-                no_echo=True,
                 tls=tls,
                 **secrets,
-                pending_size=_BUFFER_SIZE,
+                **_settings(limits),
             )
     except asyncio.CancelledError:
         await abort(nc)
@@ -253,6 +244,21 @@ async def connect(
         return nc
     await abort(nc)
     raise OSError("the server did not finish the handshake")
+
+
+def _settings(limits: ClusterLimits) -> dict[str, Any]:
+    return {
+        # Whatever ends this connection, the session makes the next one. With one "reconnect" allowed, a first connect
+        # ends after two attempts; with none it would never.
+        "allow_reconnect": False,
+        "max_reconnect_attempts": 1,
+        "reconnect_time_wait": 0,
+        "connect_timeout": limits.connect_timeout,
+        "ping_interval": limits.ping_interval,
+        "max_outstanding_pings": 2,
+        "no_echo": True,
+        "pending_size": _BUFFER_SIZE,
+    }
 
 
 def _text_of(error: BaseException) -> str:

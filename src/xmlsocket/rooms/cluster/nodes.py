@@ -158,7 +158,7 @@ class Nodes:
 
     async def _confirm(self, sent: float) -> None:
         with contextlib.suppress(BrokerUnavailableError):
-            await self._session.flush()
+            await self._session.flush(is_urgent=True)
             self.hops += 1
             self.hop_seconds += self._clock() - sent
             before, self._confirmed = self._confirmed, sent

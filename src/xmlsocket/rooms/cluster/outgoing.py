@@ -46,31 +46,30 @@ class OutgoingQueue:
         self.size = 0
         self.too_long = 0
         self._items: deque[Outgoing] = deque()
+        self._urgent: deque[Outgoing] = deque()
         self._waiter: asyncio.Future[None] | None = None
 
     def put(self, item: Outgoing, *, is_urgent: bool = False) -> None:
-        """Add something, at the end or, if it is urgent, in front."""
+        """Add something at the end, or behind what is urgent."""
         self.size += len(item.payload) + _OVERHEAD
-        if is_urgent:
-            self._items.appendleft(item)
-        else:
-            self._items.append(item)
+        (self._urgent if is_urgent else self._items).append(item)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def clear(self) -> int:
         """Forget everything; returns how many messages that were."""
-        dropped = sum(item.act is None for item in self._items)
+        dropped = sum(item.act is None for item in (*self._urgent, *self._items))
+        self._urgent.clear()
         self._items.clear()
         self.size = 0
         return dropped
 
     async def write(self, nc: NatsClient) -> None:
         """Do everything in its order, for ever. Raises whatever nats-py does."""
-        items = self._items
+        urgent, items = self._urgent, self._items
         while True:
-            while items:
-                item = items.popleft()
+            while urgent or items:
+                item = (urgent or items).popleft()
                 self.size -= len(item.payload) + _OVERHEAD
                 if item.act is not None:
                     await item.act(nc)

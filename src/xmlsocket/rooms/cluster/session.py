@@ -207,8 +207,8 @@ class Session:
                 await self.flush()
         return unsubscribe
 
-    async def flush(self) -> None:
-        """Wait until the server has everything that was published and subscribed before.
+    async def flush(self, *, is_urgent: bool = False) -> None:
+        """Wait until the server has everything that was published and subscribed before, or all of it that is urgent.
 
         Raises:
             BrokerUnavailableError: It is away, or takes longer than ``connect_timeout``.
@@ -216,7 +216,8 @@ class Session:
         # Nobody listens there, which the server itself answers, in its place behind everything before it. A ping would
         # not do: nats-py sends those past what is waiting.
         with contextlib.suppress(NobodyError):
-            await self.request(f"{self.prefix}.nobody.{self.node}", b"", timeout=self.limits.connect_timeout)
+            item = Outgoing(f"{self.prefix}.nobody.{self.node}")
+            await self._request(secrets.token_hex(8), item, self.limits.connect_timeout, is_urgent=is_urgent)
 
     async def request(
         self,
@@ -235,7 +236,8 @@ class Session:
                 server says that nobody listens there (as of a JetStream that is disabled), its cause is nats-py's
                 ``NoRespondersError``; then nobody has got the request.
         """
-        return await self._request(secrets.token_hex(8), subject, payload, headers, timeout)
+        item = Outgoing(subject, payload, headers=dict(headers) if headers else None)
+        return await self._request(secrets.token_hex(8), item, timeout)
 
     async def request_many(self, subject: str, payload: bytes, *, timeout: float) -> list[Msg]:  # noqa: ASYNC109  # as above
         """Publish and wait for all messages of an answer that ends with one that has a status.
@@ -246,19 +248,12 @@ class Session:
         token = secrets.token_hex(8)
         parts = self._parts[token] = []
         try:
-            await self._request(token, subject, payload, None, timeout)
+            await self._request(token, Outgoing(subject, payload), timeout)
         finally:
             del self._parts[token]
         return parts
 
-    async def _request(
-        self,
-        token: str,
-        subject: str,
-        payload: bytes,
-        headers: Mapping[str, str] | None,
-        timeout: float,  # noqa: ASYNC109  # as above
-    ) -> Msg:
+    async def _request(self, token: str, item: Outgoing, timeout: float, *, is_urgent: bool = False) -> Msg:  # noqa: ASYNC109  # as above
         if not self.is_connected:
             raise BrokerUnavailableError(f"NATS is away: {self._last_error or 'not connected'}")
         if self._queue.size > self.limits.max_outgoing_size * 5 // 4:
@@ -266,7 +261,8 @@ class Session:
             raise BrokerUnavailableError("too much waits for NATS to take it")
         answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         self._answers[token] = answer
-        self._queue.put(Outgoing(subject, payload, f"{self._inbox}.{token}", dict(headers) if headers else None))
+        item.reply = f"{self._inbox}.{token}"
+        self._queue.put(item, is_urgent=is_urgent)
         try:
             async with asyncio.timeout(timeout):
                 message = await answer
