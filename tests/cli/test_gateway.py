@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import ssl
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
 import pytest
+import trustme
 import websockets
 from tests.cli.processes import DEADLINE, SCRIPT, Client, Daemon, environment
 from websockets.sync.client import connect
@@ -146,11 +148,40 @@ def test_hangup_without_a_terminal_reads_the_policy_anew_and_ends_nothing(tmp_pa
         assert daemon.stop() == 0
 
 
+def test_hangup_reads_a_renewed_certificate_and_a_bad_one_leaves_the_old(tmp_path):
+    file, authority, trusting = tmp_path / "cert.pem", trustme.CA(), ssl.create_default_context()
+    authority.configure_trust(trusting)
+
+    def renew() -> None:
+        file.write_bytes(authority.issue_cert("localhost").private_key_and_cert_chain_pem.bytes())
+
+    def serial(port: int) -> str:
+        sock = socket.create_connection(("localhost", port), DEADLINE)
+        with trusting.wrap_socket(sock, server_hostname="localhost") as client:
+            client.sendall(b"x\0")
+            assert client.recv(100) == b"x\0"
+            return client.getpeercert()["serialNumber"]
+
+    renew()
+    with old_server() as port, gateway("--target", f"127.0.0.1:{port}", "--tls-cert", str(file)) as daemon:
+        first = serial(daemon.port)
+        renew()
+        daemon.send_signal(signal.SIGHUP)
+        daemon.wait_for("read .*cert.pem anew")
+        second = serial(daemon.port)
+        assert second != first
+        file.write_text("this is none")
+        daemon.send_signal(signal.SIGHUP)
+        daemon.wait_for("the old certificate stays", "stderr")
+        assert serial(daemon.port) == second
+        assert daemon.stop() == 0
+
+
 def test_hangup_without_a_policy_is_a_line_in_the_log():
     with old_server() as port, gateway("--target", f"127.0.0.1:{port}") as daemon:
         assert talk(f"ws://localhost:{daemon.port}/", b"x\0") == [b"x\0"]
         daemon.send_signal(signal.SIGHUP)
-        daemon.wait_for("SIGHUP reads the policy file anew, and there is none", "stderr")
+        daemon.wait_for("SIGHUP reads the policy file and the certificate anew, and there is neither", "stderr")
         assert talk(f"ws://localhost:{daemon.port}/", b"x\0") == [b"x\0"]
         assert daemon.stop() == 0
 

@@ -30,6 +30,7 @@ from ..net.ports import listen_error, show_hosts
 from ..net.process import new_event_loop, settle_process, tune_process
 from ..net.target import check_host, check_path
 from . import welcome
+from .certificates import load_certificate, renew_certificate
 from .configuration import ServeOptions
 from .console import announce, err, printable
 from .inherited import ServiceSockets, take_service_sockets
@@ -337,47 +338,11 @@ def _reload_on_hangup(
                 announce(f"read {printable(str(options.policy))} anew")
         except ConfigurationError as error:
             logger.error("the old policy stays: %s", error)
-        try:
-            if context is not None and options.tls_cert is not None:
-                load_certificate(options.tls_cert, options.tls_key)  # on trial: half a change would spoil the context
-                context.load_cert_chain(options.tls_cert, options.tls_key)
-                announce(f"read {printable(options.tls_cert)} anew; connections that are open keep the old certificate")
-        except (ConfigurationError, OSError) as error:
-            logger.error("the old certificate stays: %s", error)
+        if context is not None and options.tls_cert is not None:
+            renew_certificate(context, options.tls_cert, options.tls_key)
 
     if HANGUP is not None and HANGUP not in stop_signals():
         asyncio.get_running_loop().add_signal_handler(HANGUP, reload)
-
-
-def load_certificate(cert: str, key: str | None) -> ssl.SSLContext:
-    """Make the TLS context of a server from its certificate chain and key.
-
-    Raises:
-        ConfigurationError: A file cannot be read, is not PEM, needs a password, or the two do not belong together.
-    """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    for file in (cert, key):
-        if file is not None:
-            try:
-                Path(file).read_bytes()
-            except OSError as error:
-                raise ConfigurationError(f"cannot read {file}: {error.strerror}") from error
-
-    def refuse_password() -> str:
-        raise ConfigurationError(f"the key in {key or cert} has a password; a daemon needs one without")
-
-    try:
-        context.load_cert_chain(cert, key, password=refuse_password)
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            raise ConfigurationError(f"the key in {key} does not belong to the certificate in {cert}") from error
-        need = (
-            f"{cert} must hold a certificate and {key} its key"
-            if key
-            else f"{cert} must hold a certificate and its key"
-        )
-        raise ConfigurationError(f"{need}, both as PEM; --tls-key names a file for the key") from error
-    return context
 
 
 def describe_totals(closed_by_reason: Counter[CloseReason], traffic: Traffic, seconds: float) -> str:

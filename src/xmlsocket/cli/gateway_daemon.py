@@ -7,6 +7,7 @@ import dataclasses
 import importlib.util
 import logging
 import signal
+import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -19,8 +20,9 @@ from ..gateway import Gateway, GatewayOptions, Targets
 from ..limits import GatewayLimits, Limits
 from ..net import Server
 from ..net.process import new_event_loop, settle_process, tune_process
+from .certificates import load_certificate, renew_certificate
 from .console import announce, printable
-from .daemon import Stopper, describe_totals, load_certificate
+from .daemon import Stopper, describe_totals
 from .gateway_page import gateway_pages
 from .logs import start_logging
 from .operations import showing, watch
@@ -132,7 +134,7 @@ async def _run(
         gateway.serve(host, port, **{**options, "pages": pages}, **limits) as running,
     ):
         status.server, status.upstreams, status.count_links = running.server, gateway.upstreams, lambda: gateway.links
-        _reload_policy_on_hangup(settings.options.get("policy"), running.server)
+        _reload_on_hangup(settings, options.get("ssl"), running.server)
         settle_process()
         began = time.monotonic()
         *lines, last = describe(running.port)
@@ -144,19 +146,22 @@ async def _run(
     announce(describe_totals(server.closed_by_reason, server.traffic, time.monotonic() - began))
 
 
-def _reload_policy_on_hangup(policy: object, server: Server[bytes]) -> None:
-    """Read the policy file anew at SIGHUP, as daemons do; a file with an error in it changes nothing."""
+def _reload_on_hangup(settings: GatewaySettings, context: ssl.SSLContext | None, server: Server[bytes]) -> None:
+    """Read policy file and certificate anew at SIGHUP, as daemons do; a file with an error in it changes nothing."""
+    policy = settings.options.get("policy")
 
     def reload() -> None:
-        if not isinstance(policy, Path):
-            logger.warning("SIGHUP reads the policy file anew, and there is none")
-            return
-        try:
-            server.reload_policy(policy)
-        except ConfigurationError as error:
-            logger.error("the old policy stays: %s", error)
-        else:
-            announce(f"read {printable(str(policy))} anew")
+        if not isinstance(policy, Path) and context is None:
+            logger.warning("SIGHUP reads the policy file and the certificate anew, and there is neither")
+        if isinstance(policy, Path):
+            try:
+                server.reload_policy(policy)
+            except ConfigurationError as error:
+                logger.error("the old policy stays: %s", error)
+            else:
+                announce(f"read {printable(str(policy))} anew")
+        if context is not None and settings.tls_cert is not None:
+            renew_certificate(context, settings.tls_cert, settings.tls_key)
 
     # Where the process has a terminal, its window may be closed; the signal that says so is taken to stop it.
     if hasattr(signal, "SIGHUP") and not callable(signal.getsignal(signal.SIGHUP)):

@@ -28,6 +28,7 @@ from ..net.policy_server import PolicyServer
 from ..net.process import new_event_loop, settle_process, tune_process
 from ..operations.workers import answerers as operations_answerers
 from ..rooms import Rooms
+from .certificates import load_certificate
 from .channel import Channel, ChannelClosedError
 from .configuration import ServeOptions
 from .console import complain, tolerate_any_text
@@ -38,7 +39,6 @@ from .daemon import (
     holding_signals_back,
     limits_of,
     listening,
-    load_certificate,
     port_served,
 )
 from .loading import LoadError, Service, load_service
