@@ -26,14 +26,25 @@ class NameSweep:
     Args:
         records: The records.
         is_dead: Whether a node is, beyond doubt.
+        is_alive: Whether a node has given a sign of life of late.
+        tell: Called with a node that came back while its records were being deleted: it has to look its names up.
         delay: Seconds from a death until no lease of that node is left; the nodes begin between one and two of them
             later, so that the first leaves the others little to do.
     """
 
-    def __init__(self, records: NameRecords, is_dead: Callable[[str], Awaitable[bool]], delay: float) -> None:
+    def __init__(
+        self,
+        records: NameRecords,
+        is_dead: Callable[[str], Awaitable[bool]],
+        is_alive: Callable[[str], bool],
+        tell: Callable[[str], None],
+        delay: float,
+    ) -> None:
         self.swept = 0
         self._records = records
         self._is_dead = is_dead
+        self._is_alive = is_alive
+        self._tell = tell
         self._delay = delay
         self._is_due = False
         self._task: asyncio.Task[None] | None = None
@@ -65,12 +76,19 @@ class NameSweep:
         dead: dict[str, bool] = {}
         sequence = 1
         while records := await self._records.some(sequence):
-            for record in records:
-                owner = owner_of(record)
-                if owner not in dead:
-                    dead[owner] = await self._is_dead(owner)
-                if dead[owner]:
-                    await self._records.delete(record.sequence)
-                    self.swept += 1
+            robbed: set[str] = set()
+            try:
+                for record in records:
+                    owner = owner_of(record)
+                    if owner not in dead:
+                        dead[owner] = await self._is_dead(owner)
+                    if dead[owner] and not self._is_alive(owner):
+                        robbed.add(owner)
+                        await self._records.delete(record.sequence)
+                        self.swept += 1
+            finally:
+                # Who was heard of again meanwhile may have looked its names up before they were deleted.
+                for owner in filter(self._is_alive, robbed):
+                    self._tell(owner)
             sequence = records[-1].sequence + 1
             await asyncio.sleep(_PAUSE)

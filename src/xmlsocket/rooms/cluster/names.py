@@ -53,7 +53,9 @@ class Names:
         self._session = session
         self._nodes = nodes
         self._records = NameRecords(session, replicas)
-        self._sweep = NameSweep(self._records, self._is_dead, session.limits.node_timeout)
+        self._sweep = NameSweep(
+            self._records, self._is_dead, nodes.is_alive, self._welcome_back, session.limits.node_timeout
+        )
         self._receiver: Receiver
         self._held: dict[str, int] = {}  # and the revision of the record
         self._claiming: set[str] = set()
@@ -255,8 +257,12 @@ class Names:
             # Each may have held the other for dead, if their servers had lost each other, and taken its names; or only
             # this one did, and the other does not know of it.
             del self._silent[node]
-            self._session.publish(self._session.subjects.names(node), _write(_BACK, ""))
+            self._welcome_back(node)
             self._doubt_all()
+
+    def _welcome_back(self, node: str) -> None:
+        """Have a node look up its names, that was held for dead and is not."""
+        self._session.publish(self._session.subjects.names(node), _write(_BACK, ""))
 
     def _note_silence(self, node: str) -> None:
         self._silent[node] = None
