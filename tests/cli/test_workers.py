@@ -159,6 +159,7 @@ def test_a_unix_socket_is_shared_too_and_removed_at_the_end(tmp_path):
         (("game:handler", "--workers", "2", "--reload"), "--reload is for writing a handler"),
         (("gone:handler", "--workers", "2"), "there is no module gone"),
         (("--workers", "2", "--broker-ca", "x.pem"), "--broker-ca needs --broker URL"),
+        (("--broker", "nats://x", "--broker-replicas", "2"), "--broker-replicas must be 1, 3 or 5, not '2'"),
         (("--broker", "nats://localhost", "--no-history"), "means nothing with --broker"),
         (("--broker", "http://localhost"), "is no address of a NATS server"),
     ],

@@ -183,6 +183,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, float | None]]:
     return options, limits
 
 
+_REPLICAS: Final = ("1", "3", "5")  # more servers than three or five wait longer for each other and bear no more deaths
 _KINDS: Final[Mapping[type, str]] = {
     int: "a whole number",
     bool: "true or false",
@@ -225,8 +226,10 @@ def _parse(key: str, value: Any, where: str) -> Any:
         return choose(value.lower(), LOG_LEVELS, where)
     if key == "errors":
         return choose(value, ERROR_RULES, where)
-    if key in ("workers", "broker_replicas"):
+    if key == "workers":
         return parse_count(value, where)
+    if key == "broker_replicas":
+        return int(choose(str(value), _REPLICAS, where))
     if key in ("allowed_origins", "trusted_proxies", "broker"):
         for text in value:
             if not isinstance(text, str):

@@ -354,7 +354,7 @@ def describe_totals(closed_by_reason: Counter[CloseReason], traffic: Traffic, se
         if not reason.is_orderly and reason is not CloseReason.CONNECTION_LOST
     ]
     line = (
-        f"stopped after {seconds:.1f} s: {count:,} connections, {traffic.messages_received:,} messages received, "
-        f"{traffic.messages_sent:,} sent"
+        f"stopped after {seconds:.1f} s: {count:,} connection{'s' * (count != 1)}, "
+        f"{traffic.messages_received:,} messages received, {traffic.messages_sent:,} sent"
     )
     return line + (f" ({'; '.join(faults)})" if faults else "")

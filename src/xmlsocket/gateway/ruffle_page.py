@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import logging
 import os
 import re
 import secrets
@@ -78,6 +79,12 @@ def find_ruffle(where: str | None, near: Sequence[Path]) -> Path | str:
     )
 
 
+logger = logging.getLogger("xmlsocket.gateway")
+
+_ICON: Final = "/favicon.ico"  # browsers ask for it unasked
+_MOST_MISSING: Final = 100  # files that are named in the log, each once
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoviePages:
     """What the port shows to a browser: the page at ``/``, the movie, Ruffle, and the game's other files.
@@ -99,10 +106,19 @@ class MoviePages:
     base: Path | None = None
     flash_vars: Mapping[str, str] = field(default_factory=dict)
     sources: Sequence[str] = ()
+    _missing: set[str] = field(default_factory=set, init=False, repr=False)
 
     def __call__(self, request: Request) -> Page | None:
         """Find a page, see :data:`xmlsocket.net.http.Pages`."""
         path = os.fsdecode(unquote_to_bytes(request.path))
+        page = self._find(path, request)
+        if page is None and path != _ICON and len(self._missing) < _MOST_MISSING and path not in self._missing:
+            self._missing.add(path)
+            hint = "; --base FOLDER serves the other files of a game" if self.base is None else f" in {self.base}"
+            logger.warning("there is no file %s%s", ascii(path)[:200], hint)
+        return page
+
+    def _find(self, path: str, request: Request) -> Page | None:
         if path == "/":
             return self._page(request)
         if isinstance(self.ruffle, Path) and path.startswith(_RUFFLE):

@@ -274,7 +274,9 @@ def _as_answer(error: BaseException, *, is_certified: bool) -> Exception:
         return Refused(f"TLS: {text}")
     if isinstance(error, TimeoutError) or "Authentication Timeout" in text:  # the server, or this node, is busy
         return OSError("it does not answer in time")
-    if isinstance(error, nats.errors.Error) and any(word in text.lower() for word in ("authori", "authenti", "tls")):
+    if isinstance(error, nats.errors.Error) and any(word in text.lower() for word in ("authori", "authenti")):
+        return Refused(f"{text}; look at the user and password in the address, and at the credentials file")
+    if isinstance(error, nats.errors.Error) and "tls" in text.lower():
         return Refused(text)
     return error if isinstance(error, OSError) else OSError(text)
 

@@ -329,7 +329,7 @@ class Session:
             known = {address.url for address in addresses}
             addresses += [one for one in addresses[0].others(self._nc) if one.url not in known]
         random.shuffle(addresses)
-        errors: list[Exception] = []
+        refusal: Refused | None = None
         for address in addresses:
             lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -342,12 +342,12 @@ class Session:
                 )
             except (Refused, OSError) as error:
                 self._last_error = f"{address}: {error}"
-                errors.append(error)
+                if isinstance(error, Refused):
+                    refusal = Refused(self._last_error)
             else:
                 return nc, lost
-        for refusal in errors:
-            if isinstance(refusal, Refused):
-                raise refusal
+        if refusal is not None:
+            raise refusal
         raise OSError(self._last_error)
 
     async def _serve(self, nc: NatsClient, lost: asyncio.Future[None]) -> None:
