@@ -84,6 +84,10 @@ def write_deaths(results: dict[str, deaths.DeathsResult]) -> str:
     return write_table(["app", "latest message before", "after", "messages to the rest", "missing"], rows)
 
 
+def write_idle(idle: float) -> str:
+    return f"{idle * 1e6:.2f} millionths" if idle else "nothing that could be measured"
+
+
 def write_costs(alone: Costs, busy: Costs) -> str:
     """The costs as the model uses them."""
     names = {
@@ -101,7 +105,7 @@ def write_costs(alone: Costs, busy: Costs) -> str:
     rows += [
         ["a connection in a room", f"{alone.connection_memory / 1024:.1f} KiB", "the same"],
         ["a room on a node", f"{alone.room_memory / 1024:.1f} KiB", "the same"],
-        ["a silent connection, of a core", f"{alone.idle * 1e6:.2f} millionths", "the same"],
+        ["a silent connection, of a core", write_idle(alone.idle), "the same"],
     ]
     return write_table(["", "messages come one by one", "as fast as they are answered"], rows)
 

@@ -24,6 +24,7 @@ from .nats_server import start_nats_server
 
 SERVER: Final = ("benchmarks.servers.room_relay:RoomRelay", "--encoding", "none")
 CONNECTIONS: Final = 2_000
+MANY: Final = 8_000
 SECONDS: Final = 4.0
 
 
@@ -71,12 +72,19 @@ def settle(daemon: Daemon, load: Load) -> tuple[float, float, Found]:
 
 
 def measure_idle(daemon: Daemon) -> float:
-    """A core's part for each connection that says nothing."""
-    load = RunningLoad(Load(CONNECTIONS, 2, 0, seconds=SECONDS, rate=1.0), daemon.port)
+    """A core's part for each connection that says nothing, beyond what a daemon without any takes."""
+    empty = _watch(daemon)
+    load = RunningLoad(Load(MANY, 2, 0, seconds=SECONDS + 1, rate=1.0), daemon.port)
     load.wait_until_ready()
-    cpu, start = daemon.cpu_time, time.monotonic()
+    full = _watch(daemon)
     load.finish()
-    return (daemon.cpu_time - cpu) / (time.monotonic() - start) / CONNECTIONS
+    return max(0.0, full - empty) / MANY
+
+
+def _watch(daemon: Daemon) -> float:
+    cpu, start = daemon.cpu_time, time.monotonic()
+    time.sleep(SECONDS)
+    return (daemon.cpu_time - cpu) / (time.monotonic() - start)
 
 
 def measure_node(regime: Regime) -> dict[str, float]:
