@@ -96,12 +96,11 @@ class HistoryBroker(ProcessBroker):
     def keep(self, room: str, sender: str, text: str, origin: object = None) -> Awaitable[KeptMessage]:
         """See :class:`Broker`."""
         future: asyncio.Future[KeptMessage] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(_retrieve)
         if self._thread is None:
-            future.set_exception(BrokerUnavailableError("the history is not open"))
+            _fail(future, BrokerUnavailableError("the history is not open"))
         elif self._pending >= self._max_pending:
             self._refused += 1
-            future.set_exception(BrokerUnavailableError("the disk is slower than what is said"))
+            _fail(future, BrokerUnavailableError("the disk is slower than what is said"))
         else:
             self._pending += 1
             self._gathered.append(_Keep(NewMessage(room, sender, text), origin, future))
@@ -210,9 +209,4 @@ def _succeed(future: asyncio.Future[Any], result: object) -> None:
 def _fail(future: asyncio.Future[Any], error: BrokerUnavailableError) -> None:
     if not future.done():
         future.set_exception(error)
-
-
-def _retrieve(future: asyncio.Future[KeptMessage]) -> None:
-    # A caller may drop the future, as the contract allows; then nobody else looks at its exception.
-    if not future.cancelled():
-        future.exception()
+        future.exception()  # a caller may drop the future, as the contract allows; then nobody else looks at it
