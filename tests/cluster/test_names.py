@@ -6,7 +6,7 @@ import signal
 
 import pytest
 from tests.cluster.name_holder import QUICK, Holder, HolderProcess, holders
-from tests.net.peers import until
+from tests.net.peers import DEADLINE, until
 
 from xmlsocket import BrokerUnavailableError
 from xmlsocket.limits import ClusterLimits
@@ -323,13 +323,14 @@ def test_a_node_that_comes_back_while_its_records_are_swept_away_keeps_its_names
             async def is_dead(node: str) -> bool:
                 return True
 
-            answers = iter([False])  # and back before the record is deleted
-            sweep._is_dead, sweep._is_alive, sweep._delay = is_dead, lambda node: next(answers, True), 0
-            await until(lambda: sweep._task.done())
+            await sweep.close()  # the one after the start, which waits
+            sweep._is_dead, sweep._delay = is_dead, 0
+            sweep._is_alive = lambda node: sweep.swept > 0  # back as soon as its record is deleted
             sweep.begin_soon()
             await until(lambda: sweep.swept == 1)
-            while await one.names._records.find("ana") is None:
-                pass
+            async with asyncio.timeout(DEADLINE):
+                while await one.names._records.find("ana") is None:
+                    pass
             assert not await one.claim("ana")
             assert two.ear.lost == []
 
