@@ -302,6 +302,10 @@ static void send_allowed(struct connection *c) {
     while (c->sending < c->allowed) {
         size_t length = compose_allowed(c, now);
         ssize_t done = send(c->fd, out, length, MSG_NOSIGNAL);
+        if (done < 0 && (errno == EPIPE || errno == ECONNRESET)) {
+            wait_to_write(c, false); /* reading tells how far it came before the server closed it */
+            return;
+        }
         if (done < 0 && errno != EAGAIN) fail("connection %u: send: %s", c->id, strerror(errno));
         if (done > 0) {
             size_t total = c->sent_bytes + (size_t)done;

@@ -195,11 +195,14 @@ class Guest:
         await self._send(message)
 
     async def hear(self, pattern: str) -> str:
-        async with asyncio.timeout(DEADLINE):
-            while True:
-                self.heard.append(await self._receive())
-                if re.search(pattern, self.heard[-1]):
-                    return self.heard[-1]
+        try:
+            async with asyncio.timeout(DEADLINE):
+                while True:
+                    self.heard.append(await self._receive())
+                    if re.search(pattern, self.heard[-1]):
+                        return self.heard[-1]
+        except TimeoutError:
+            raise AssertionError(f"no {pattern} within {DEADLINE:g} s, but {self.heard}") from None
 
     async def hear_or_recall(self, pattern: str) -> str:
         """Hear something, unless it was heard already."""
@@ -229,11 +232,22 @@ async def enter(
             await connection.send(message)
 
         guest = Guest(send, connection.receive)
-    await guest.say(f'<login name="{name}"/>')
-    await guest.hear("<welcome")
-    await guest.say('<join room="lobby"/>')
-    await guest.hear("<joined")
+    await ask_until_granted(guest, f'<login name="{name}" ref="login"/>', ref="login", granted="<welcome")
+    await ask_until_granted(guest, '<join room="lobby" ref="join"/>', ref="join", granted="<joined")
     return guest
+
+
+async def ask_until_granted(guest: Guest, request: str, ref: str, granted: str) -> None:
+    """Ask for something; while the brokers choose a leader it may be refused, and then it was not done."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        await guest.say(request)
+        answer = await guest.hear(f'{granted}|<error [^>]*ref="{ref}"')
+        if re.search(granted, answer):
+            return
+        assert 'code="unavailable"' in answer
+        assert time.monotonic() < deadline, f"still refused after {DEADLINE:g} s: {answer}"
+        await asyncio.sleep(0.2)
 
 
 def count_connections(port: int) -> int:
@@ -305,15 +319,8 @@ async def is_answered(guest: Guest) -> bool:
 
 
 async def say_until_kept(guest: Guest, text: str) -> None:
-    """Say something; while the brokers choose a leader it may be refused, and then it was not said."""
-    async with asyncio.timeout(DEADLINE):
-        while True:
-            await guest.say(f'<say room="lobby" ref="{text}">{text}</say>')
-            answer = await guest.hear(f'<said [^>]*ref="{text}"|<error [^>]*ref="{text}"')
-            if answer.startswith("<said"):
-                return
-            assert 'code="unavailable"' in answer
-            await asyncio.sleep(0.2)
+    request = f'<say room="lobby" ref="{text}">{text}</say>'
+    await ask_until_granted(guest, request, ref=text, granted=f'<said [^>]*ref="{text}"')
 
 
 async def hear_all(guest: Guest, texts: list[str]) -> list[str]:
